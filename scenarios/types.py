@@ -1,0 +1,158 @@
+"""The record types that every floor speaks: plain frozen data over NumPy, no framework."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+import numpy as np
+
+Dtype = Literal["float32", "float64"]
+Device = Literal["auto", "cpu", "gpu"]
+Arrays = Mapping[str, np.ndarray]
+Fact = bool | int | str | tuple[int, ...] | None
+Objective = Callable[[Arrays], float]
+
+
+class UnavailableError(ValueError):
+    """What was asked for (a scenario, a device) does not exist here; the message says what does."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a scenario trains: the optimizer's name, its learning rate and the number of steps."""
+
+    optimizer: Literal["adam", "gradient descent"]
+    learning_rate: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure of the lecture note, as printed there.
+
+    Attributes:
+        quantity: dotted path into a :class:`Result`, such as ``"converged.a"``.
+        printed: the digits as printed; half a unit of the last one is what they promise.
+        relation: ``"equal"`` to the printed digits, or ``"at most"`` the printed number.
+    """
+
+    quantity: str
+    printed: str
+    relation: Literal["equal", "at most"] = "equal"
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One problem of the lecture note, stated in no framework.
+
+    Attributes:
+        name: the stem shared by the statement and its two twins.
+        title: one line for people.
+        source: the section of the lecture note.
+        start: start value of every parameter that is differentiated, by name (float64, read-only).
+        data: constants of the problem, by name (float64, read-only).
+        training: optimizer, learning rate and steps; None where nothing is trained.
+        facts: discrete facts that both sides must derive, by name.
+        truth: closed forms, by dotted path into a :class:`Result`.
+        objective: the loss in NumPy float64, for central differences where no closed form is given.
+        limit: what training tends to, by dotted path; the distance to it is reported, never judged.
+        published: the figures that the note prints.
+    """
+
+    name: str
+    title: str
+    source: str
+    start: Arrays
+    data: Arrays = field(default_factory=dict)
+    training: Training | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    truth: Arrays = field(default_factory=dict)
+    objective: Objective | None = None
+    limit: Arrays = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+
+    def require_training(self) -> Training:
+        """How this scenario trains.
+
+        Raises:
+            ValueError: it trains nothing.
+        """
+        if self.training is None:
+            raise ValueError(f"scenario '{self.name}' trains nothing.")
+        return self.training
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """What the recorded steps left behind, one row a step.
+
+    Row ``i`` belongs to step ``steps[i]`` (counted from 1): the loss and the gradients that the step
+    computed, and the parameters that it produced.
+
+    Attributes:
+        steps: ``(rows,)`` integers.
+        losses: ``(rows,)``, in the run's dtype.
+        gradients: by parameter name, ``(rows, *shape)``.
+        parameters: by parameter name, ``(rows, *shape)``.
+    """
+
+    steps: np.ndarray
+    losses: np.ndarray
+    gradients: Arrays
+    parameters: Arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one twin computed, as NumPy arrays of its own (nothing is shared with a framework).
+
+    Attributes:
+        values: forward quantities at the start values, by name.
+        gradients: gradients at the start values, by parameter (or intermediate value) name.
+        facts: discrete facts, compared exactly.
+        native: the same facts in the framework's own words; shown, never compared.
+        history: the recorded steps; None where nothing is trained or recorded.
+        converged: parameters after the last step, by name.
+        outcome: forward quantities after the last step, by name.
+    """
+
+    values: Arrays
+    gradients: Arrays = field(default_factory=dict)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    native: Mapping[str, str] = field(default_factory=dict)
+    history: History | None = None
+    converged: Arrays = field(default_factory=dict)
+    outcome: Arrays = field(default_factory=dict)
+
+
+class Twin(Protocol):
+    """What a twin module offers to the comparison."""
+
+    def run(self, statement: Statement = ..., *, dtype: Dtype = ..., device: Device = ...) -> Result:
+        """Run the statement once and finish before returning."""
+
+
+def constants(**arrays: object) -> Arrays:
+    """Read-only float64 arrays by name, so that no twin can change the statement under the other."""
+    return read_only((name, np.array(array, dtype=np.float64)) for name, array in arrays.items())
+
+
+def read_only(arrays: Iterable[tuple[str, np.ndarray]]) -> Arrays:
+    """An immutable mapping of immutable arrays."""
+    frozen = dict(arrays)
+    for array in frozen.values():
+        array.flags.writeable = False
+    return MappingProxyType(frozen)
+
+
+def stored_start(name: str) -> Arrays:
+    """Start values that the note draws with a seeded PyTorch, from ``scenarios/start/<name>.json``.
+
+    The file names the commands that drew them; the float32 values are written exactly, so a float64
+    run starts from the very same numbers.
+    """
+    stored = json.loads(files("scenarios").joinpath("start", f"{name}.json").read_text("utf-8"))
+    return read_only((name, np.array(value)) for name, value in stored["values"].items())
