@@ -1,0 +1,57 @@
+"""Keeps what every k-th step returned, while one compiled scan carries the values on."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from functional.arrays import Pytree, leave
+from scenarios.types import History
+
+Carry = TypeVar("Carry")
+
+
+class Row(NamedTuple):
+    """One step's loss, the gradients it used and the parameters it produced."""
+
+    loss: Float[Array, "..."]
+    gradients: Pytree
+    parameters: Pytree
+
+
+def scan(
+    step: Callable[[Carry], tuple[Carry, Row]], carry: Carry, steps: int, every: int | None = 1
+) -> tuple[Carry, Row | None]:
+    """Take ``steps`` steps; return the last carry and the rows of steps ``every``, ``2·every``, ….
+
+    Args:
+        step: from a carry to the next carry and this step's row; traced, so it must be pure.
+        carry: the start, any pytree.
+        steps: number of steps, static.
+        every: keep every ``every``-th row, static; ``None`` keeps none and returns ``None`` for them.
+    """
+
+    def silently(carry: Carry, length: int) -> Carry:
+        if length == 0:
+            return carry
+        return lax.scan(lambda carry, _: (step(carry)[0], None), carry, length=length)[0]
+
+    if every is None:
+        return silently(carry, steps), None
+    carry, rows = lax.scan(lambda carry, _: step(silently(carry, every - 1)), carry, length=steps // every)
+    return silently(carry, steps % every), rows
+
+
+def leave_history(rows: Row | None, every: int | None) -> History | None:
+    """The rows as NumPy arrays; None if nothing was to be recorded."""
+    if rows is None or every is None:
+        return None
+    losses = leave({"losses": rows.loss})["losses"]
+    return History(
+        steps=np.arange(1, len(losses) + 1) * every,
+        losses=losses,
+        gradients=leave(rows.gradients),
+        parameters=leave(rows.parameters),
+    )
