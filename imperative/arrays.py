@@ -38,7 +38,7 @@ def environment(device: Device = "auto") -> dict[str, str]:
     """Version, threads, device and matrix-multiplication precision of this side, for the saved run."""
     place = select(device)
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "threads": str(torch.get_num_threads()),
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
         "float32 matmul precision": torch.get_float32_matmul_precision(),

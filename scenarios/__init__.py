@@ -4,8 +4,6 @@ The note is L. Davidson, "Understanding Autograd and Neural Network in PyTorch",
 of Technology, 2026-01-30. :data:`ALL` lists its problems in teaching order.
 """
 
-from difflib import get_close_matches
-
 from scenarios import (
     activations,
     chain_rule,
@@ -27,6 +25,7 @@ from scenarios.types import (
     Statement,
     Training,
     UnavailableError,
+    unavailable,
 )
 
 __all__ = [
@@ -65,7 +64,4 @@ def get(name: str) -> Statement:
     for statement in ALL:
         if statement.name == name:
             return statement
-    names = [statement.name for statement in ALL]
-    nearest = get_close_matches(name, names, n=1)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else f"choose from {', '.join(names)}."
-    raise UnavailableError(f"no scenario is called '{name}': {hint}")
+    raise unavailable("scenario", name, [statement.name for statement in ALL])

@@ -1,8 +1,9 @@
 """The record types that every floor speaks: plain frozen data over NumPy, no framework."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Literal, Protocol
@@ -18,6 +19,13 @@ Objective = Callable[[Arrays], float]
 
 class UnavailableError(ValueError):
     """What was asked for (a scenario, a device) does not exist here; the message says what does."""
+
+
+def unavailable(kind: str, name: str, options: Sequence[str]) -> UnavailableError:
+    """The error for a ``kind`` that has no such ``name``: it suggests the nearest, or lists all."""
+    nearest = get_close_matches(name, options, n=1)
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"choose from {', '.join(options)}."
+    return UnavailableError(f"no {kind} is called '{name}': {hint}")
 
 
 @dataclass(frozen=True)
