@@ -1,0 +1,60 @@
+"""Renders a saved run as HTML, Markdown or JSON; it reads and shows, and computes nothing."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from compare import describe
+from compare.record import Run, encode, read
+
+
+def render(directory: Path, kind: str) -> bytes:
+    """The saved run in ``directory`` as a file of ``kind`` (a key of :data:`RENDERERS`).
+
+    Raises:
+        UnreadableRunError: the saved run cannot be read.
+    """
+    return RENDERERS[kind](read(directory))
+
+
+def document(run: Run) -> bytes:
+    """The whole run as one JSON document."""
+    return msgspec.json.format(encode(run), indent=2)
+
+
+def _html(run: Run) -> bytes:
+    from compare.figures import Drawing, draw  # drawing is loaded only for the page
+
+    def image(drawing: Drawing) -> str:
+        # An image of its own: the identifiers of several inline drawings would collide.
+        return "data:image/svg+xml;base64," + b64encode(drawing.svg.encode()).decode()
+
+    return _fill("report.html.jinja", run, draw=draw, image=image)
+
+
+def _markdown(run: Run) -> bytes:
+    return _fill("report.md.jinja", run)
+
+
+def _fill(template: str, run: Run, **more: object) -> bytes:
+    templates = Environment(
+        loader=PackageLoader("compare"),
+        autoescape=select_autoescape(["html.jinja"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = templates.get_template(template).render(
+        run=run,
+        scenarios=[(name, list(records)) for name, records in groupby(run.records, lambda r: r.scenario)],
+        describe=describe,
+        **more,
+    )
+    return text.encode()
+
+
+RENDERERS: dict[str, Callable[[Run], bytes]] = {"html": _html, "md": _markdown, "json": document}

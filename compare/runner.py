@@ -1,0 +1,133 @@
+"""Runs scenarios on both sides, from the same bits, and has each pair judged."""
+
+import os
+import platform
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import scenarios
+from compare import twins
+from compare.judge import SIDES, judge
+from compare.record import SCHEMA_VERSION, Environment, Failure, Record
+from compare.timing import measure
+from compare.twins import Twins
+from scenarios import Device, Dtype, Result
+
+DTYPES: tuple[Dtype, ...] = ("float32", "float64")
+
+
+def run(
+    names: Sequence[str] | None = None,
+    *,
+    dtypes: Sequence[Dtype] = DTYPES,
+    device: Device = "auto",
+    every: int | None = 1,
+) -> tuple[Record, ...]:
+    """Run scenarios on both sides and judge each pair.
+
+    Args:
+        names: scenarios by name, in the order to run; all of the lecture note by default.
+        dtypes: ``"float32"``, ``"float64"`` or both.
+        device: ``"auto"`` is the GPU if both sides see one.
+        every: compare every ``every``-th training step; ``None`` compares none.
+
+    Raises:
+        UnavailableError: a scenario or a device does not exist.
+    """
+    return tuple(records(names, dtypes=dtypes, device=device, every=every))
+
+
+def records(
+    names: Sequence[str] | None = None,
+    *,
+    dtypes: Sequence[Dtype] = DTYPES,
+    device: Device = "auto",
+    every: int | None = 1,
+) -> Iterator[Record]:
+    """The same, one record at a time as it is finished; arguments as for :func:`run`."""
+    for name in names or [statement.name for statement in scenarios.ALL]:
+        pair = twins.load(name)
+        for dtype in dtypes:
+            yield compare(pair, dtype, twins.resolve(device), every=every)
+
+
+def compare(pair: Twins, dtype: Dtype, device: Device = "cpu", *, every: int | None = 1) -> Record:
+    """Run one pair of twins in one dtype and judge it; a twin that raises is recorded, not passed on."""
+    statement = pair.statement
+    record = Record(
+        scenario=statement.name,
+        title=statement.title,
+        source=statement.source,
+        training=statement.training,
+        dtype=dtype,
+        device=device,
+        start=statement.start,
+        data=statement.data,
+        results={},
+        timings={},
+        verdict=None,
+    )
+    results: dict[str, Result] = {}
+    for side in SIDES:
+        call = partial(getattr(pair, side).run, statement, dtype=dtype, device=device)
+        bare, recorded = (
+            (partial(call, every=None), partial(call, every=every)) if statement.training else (call, call)
+        )
+        try:
+            timing = measure(bare)
+            results[side] = recorded()
+        except Exception as error:  # noqa: BLE001  # whatever a twin raises belongs in its record
+            return replace(record, failure=_failure(side, error))
+        record = replace(record, timings={**record.timings, side: timing})
+    verdict = judge(statement, dtype, **results)
+    return replace(record, verdict=verdict, results={side: _lean(r) for side, r in results.items()})
+
+
+def environment(names: Sequence[str], dtypes: Sequence[Dtype], device: Device) -> Environment:
+    """Versions, machine and devices, as ``run.json`` keeps them."""
+    packages = ("gradtwin", "torch", "jax", "jaxlib", "optax", "numpy")
+    return Environment(
+        schema_version=SCHEMA_VERSION,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version()} | {package: version(package) for package in packages},
+        machine={
+            "system": platform.system(),
+            "processor": _processor(),
+            "cores": str(
+                len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+            ),
+        },
+        sides=twins.environments(device),
+        scenarios=tuple(names),
+        dtypes=tuple(dtypes),
+        device=device,
+    )
+
+
+def _failure(side: str, error: Exception) -> Failure:
+    return Failure(
+        side=side,
+        message="".join(traceback.format_exception_only(error)).strip(),
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _lean(result: Result) -> Result:
+    """Without the gradients and parameters of every step: the verdict keeps how far they differ."""
+    if result.history is None:
+        return result
+    return replace(result, history=replace(result.history, gradients={}, parameters={}))
+
+
+def _processor() -> str:
+    """The processor's name; Linux alone hides it from :mod:`platform`."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,26 @@
+"""A first timing of a side: the first call and a warm call, kept apart.
+
+A twin hands back NumPy arrays, so its device has finished when the clock stops. Quote these as a first
+impression: one process runs both sides, and each call is timed once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the first call in this process (imports excluded, compilation included) and of the next."""
+
+    first: float
+    warm: float
+
+
+def measure(call: Callable[[], object]) -> Timing:
+    """Time two calls in a row."""
+    started = perf_counter()
+    call()
+    between = perf_counter()
+    call()
+    return Timing(first=between - started, warm=perf_counter() - between)

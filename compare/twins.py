@@ -1,0 +1,61 @@
+"""From a name to its statement and its two twins; the only place that imports either framework's side."""
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import cast
+
+import scenarios
+from scenarios import Device, Statement, UnavailableError
+from scenarios.types import Twin
+
+
+@dataclass(frozen=True, eq=False)
+class Twins:
+    """A statement and the two modules that run it."""
+
+    statement: Statement
+    imperative: Twin
+    functional: Twin
+
+
+def load(name: str) -> Twins:
+    """Import the twins called ``name``.
+
+    Raises:
+        UnavailableError: there is no such scenario.
+        ModuleNotFoundError: a framework is not installed.
+    """
+    statement = scenarios.get(name)
+    # The functional side first: importing torch first can hide the GPU from JAX (jax#19004).
+    functional, imperative = (_side(package, name) for package in ("functional", "imperative"))
+    return Twins(statement, cast(Twin, imperative), cast(Twin, functional))
+
+
+def resolve(device: Device) -> Device:
+    """The device that both sides can use: ``auto`` is the GPU if both see one.
+
+    Raises:
+        UnavailableError: a GPU is asked for and a side sees none.
+    """
+    sides = [_side(package, "arrays") for package in ("functional", "imperative")]
+    if device != "auto":
+        for side in sides:
+            side.select(device)
+        return device
+    try:
+        return resolve("gpu")
+    except UnavailableError:
+        return "cpu"
+
+
+def environments(device: Device) -> dict[str, dict[str, str]]:
+    """Versions, threads and device of both sides."""
+    return {package: _side(package, "arrays").environment(device) for package in ("functional", "imperative")}
+
+
+def _side(package: str, module: str) -> ModuleType:
+    # Otherwise JAX takes three quarters of a GPU's memory before PyTorch gets any.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    return import_module(f"{package}.{module}")
