@@ -1,0 +1,33 @@
+# Two commands set everything up in .venv and do their work: `make report` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: report test bench clean
+
+report: $(READY)
+	rm -rf report
+	$(BIN)/gradtwin run -o report; status=$$?; \
+	for format in html md json; do $(BIN)/gradtwin report report --format $$format || exit; done; \
+	exit $$status
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2
+
+bench: $(READY)
+	$(BIN)/python benchmarks/agreement.py
+	$(BIN)/python benchmarks/training.py
+
+clean:
+	rm -rf .venv report
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradtwin needs Python 3.11 or newer: name one with make PYTHON=python3.12")'
+	@echo "Setting up .venv; the first time this takes a minute or two."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
