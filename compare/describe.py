@@ -21,10 +21,17 @@ class Table:
 
 
 def word(record: Record) -> str:
-    """The verdict in a word."""
+    """The verdict in a word: ``agree``, ``disagree`` or ``raised``."""
     if record.verdict is None:
         return "raised"
     return "agree" if record.verdict.agrees else "disagree"
+
+
+def _scope(record: Record) -> str:
+    """What an agreement covers, where that is less than the whole record."""
+    verdict = record.verdict
+    partly = verdict is not None and verdict.agrees and any(d.agrees is None for d in verdict.differences)
+    return " at start" if partly else ""
 
 
 def sentence(record: Record) -> str:
@@ -69,6 +76,7 @@ def overview(records: Sequence[Record]) -> Table:
 
 
 LEGEND = (
+    "agree at start: a float32 run is judged on its start values, and only measured along its steps. "
     "ULPs: largest judged difference. gradient: largest relative difference of a gradient (maximum norms), "
     "at any step. parts at step: first step with a bit that differs. truth: largest relative distance of "
     "a gradient from its closed form or central differences. imperative, functional: seconds of a warm run "
@@ -77,7 +85,7 @@ LEGEND = (
 
 
 def _overview_row(record: Record) -> tuple[str, ...]:
-    head = (record.scenario, record.dtype, word(record))
+    head = (record.scenario, record.dtype, word(record) + _scope(record))
     if record.verdict is None:
         return (*head, *[""] * 7)
     verdict = record.verdict

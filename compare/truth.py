@@ -3,7 +3,7 @@
 Two sides that agree can share an error, so each is held against what neither computed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -12,6 +12,7 @@ import numpy as np
 
 from compare.differences import LIMIT
 from scenarios import Arrays, Published, Result, Statement
+from scenarios.types import Objective
 
 Origin = Literal["closed form", "central differences", "limit"]
 _TREES = ("gradients", "converged")
@@ -91,9 +92,7 @@ def distances(statement: Statement, results: Mapping[str, Result], *, judged: bo
             )
 
 
-def central_differences(
-    objective: Callable[[Arrays], float], at: Arrays
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def central_differences(objective: Objective, at: Arrays) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Gradient of a float64 function by Richardson-extrapolated central differences.
 
     Args:
@@ -101,33 +100,37 @@ def central_differences(
         at: the point, float64 arrays by name.
 
     Returns:
-        By name, the gradient and an estimate of its error, entry by entry: the step that extrapolation
-        still changed (truncation, or a kink nearby), and the rounding of ``objective`` over the step width.
+        By name, the gradient and an estimate of its error, entry by entry: what extrapolation still changed,
+        how far the slopes to the left and to the right part other than smoothly (a kink nearby), and the
+        rounding of ``objective`` over the width of a step.
     """
     point = {name: np.array(array, dtype=np.float64) for name, array in at.items()}
     unit = np.finfo(np.float64).eps
-
-    def slope(array: np.ndarray, index: tuple[int, ...], width: float) -> tuple[float, float]:
-        centre = array[index]
-        array[index] = centre + width
-        above = objective(point)
-        array[index] = centre - width
-        below = objective(point)
-        array[index] = centre
-        return (above - below) / (2 * width), max(abs(above), abs(below))
-
+    centre = objective(point)
     found = {}
     for name, array in point.items():
         gradient, uncertainty = np.zeros_like(array), np.zeros_like(array)
         for index in np.ndindex(array.shape):
             # The width at which truncation (width²) and rounding (1/width) of a difference balance.
             width = np.cbrt(unit) * max(1.0, abs(array[index]))
-            wide, _ = slope(array, index, 2 * width)
-            narrow, size = slope(array, index, width)
+            left2, left, right, right2 = (
+                _moved(objective, point, name, index, n * width) for n in (-2, -1, 1, 2)
+            )
+            narrow, wide = (right - left) / (2 * width), (right2 - left2) / (4 * width)
+            bend, bend2 = (right - 2 * centre + left) / width, (right2 - 2 * centre + left2) / (2 * width)
             gradient[index] = (4 * narrow - wide) / 3
-            uncertainty[index] = abs(narrow - wide) + LIMIT * unit * size / width
+            rounding = LIMIT * unit * max(map(abs, (left2, left, centre, right, right2))) / width
+            uncertainty[index] = abs(narrow - wide) + abs(bend2 - 2 * bend) + rounding
         found[name] = gradient, uncertainty
     return found
+
+
+def _moved(
+    objective: Objective, point: dict[str, np.ndarray], name: str, index: tuple[int, ...], by: float
+) -> float:
+    array = point[name].copy()
+    array[index] += by
+    return objective({**point, name: array})
 
 
 def check_published(figure: Published, results: Mapping[str, Result]) -> PublishedCheck:

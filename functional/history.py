@@ -31,7 +31,12 @@ def scan(
         carry: the start, any pytree.
         steps: number of steps, static.
         every: keep every ``every``-th row, static; ``None`` keeps none and returns ``None`` for them.
+
+    Raises:
+        ValueError: ``every`` is less than 1.
     """
+    if every is not None and every < 1:
+        raise ValueError(f"every is {every}: keep every 1st, 2nd, … step, or None of them.")
 
     def silently(carry: Carry, length: int) -> Carry:
         if length == 0:
@@ -46,7 +51,7 @@ def scan(
 
 def leave_history(rows: Row | None, every: int | None) -> History | None:
     """The rows as NumPy arrays; None if nothing was to be recorded."""
-    if rows is None or every is None:
+    if every is None or rows is None or rows.loss.size == 0:
         return None
     losses = leave({"losses": rows.loss})["losses"]
     return History(

@@ -12,6 +12,13 @@ class Recorder:
     """Copies loss, gradients and parameters after every ``every``-th step; after none if ``None``."""
 
     def __init__(self, every: int | None = 1) -> None:
+        """Start with nothing recorded.
+
+        Raises:
+            ValueError: ``every`` is less than 1.
+        """
+        if every is not None and every < 1:
+            raise ValueError(f"every is {every}: keep every 1st, 2nd, … step, or None of them.")
         self.every = every
         self.steps: list[int] = []
         self.losses: list[torch.Tensor] = []
