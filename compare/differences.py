@@ -81,9 +81,9 @@ def between(
         axis=0,
     )
     absolute = gap_per_row.max(initial=0.0)
-    unit = np.spacing(left[widest].dtype.type(max(size_per_row.max(initial=0.0), scale)))
+    unit = ulp(max(size_per_row.max(initial=0.0), scale), left[widest].dtype)
     curve = np.divide(gap_per_row, size_per_row, out=np.zeros(rows), where=gap_per_row > 0)
-    ulps = np.float64(absolute / np.float64(unit))
+    ulps = np.float64(absolute / unit)
     where, first = _where(widest, gaps[widest], left[widest].shape, steps), None
     if steps is not None:
         unequal = np.any([_unequal(left[n], right[n]).reshape(rows, -1).any(axis=1) for n in left], axis=0)
@@ -98,6 +98,12 @@ def between(
         first_unequal_step=first,
         curve=np.zeros(0) if steps is None else curve,
     )
+
+
+def ulp(magnitude: float, dtype: np.dtype) -> np.float64:
+    """The spacing of the floating-point numbers of ``dtype`` at ``magnitude``."""
+    below_overflow = np.nextafter(np.finfo(dtype).max, dtype.type(0))
+    return np.float64(np.spacing(np.minimum(dtype.type(magnitude), below_overflow)))
 
 
 def incomparable(quantity: str, why: str) -> Difference:

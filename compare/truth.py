@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from compare.differences import LIMIT
+from compare.differences import LIMIT, ulp
 from scenarios import Arrays, Published, Result, Statement
 from scenarios.types import Objective
 
@@ -80,7 +80,7 @@ def distances(statement: Statement, results: Mapping[str, Result], *, judged: bo
             with np.errstate(invalid="ignore"):
                 gap = np.abs(value.astype(np.float64) - truth)
             gap = np.where(np.isnan(gap), np.inf, gap)
-            allowed = LIMIT * float(np.spacing(value.dtype.type(size))) + uncertainty
+            allowed = LIMIT * ulp(size, value.dtype) + uncertainty
             yield Distance(
                 quantity=path,
                 side=side,
