@@ -51,11 +51,7 @@ class Verdict:
 
 
 def judge(statement: Statement, dtype: Dtype, imperative: Result, functional: Result) -> Verdict:
-    """Compare two results of ``statement``, computed in ``dtype``, with each other and with the truth.
-
-    Raises:
-        KeyError: a result lacks a quantity that the statement knows the truth of, or has published.
-    """
+    """Compare two results of ``statement``, computed in ``dtype``, with each other and with the truth."""
     results = dict(zip(SIDES, (imperative, functional), strict=True))
     settled = dtype == "float64"
     differences = tuple(_differences(imperative, functional, settled=settled))

@@ -55,11 +55,7 @@ class PublishedCheck:
 
 
 def distances(statement: Statement, results: Mapping[str, Result], *, judged: bool) -> Iterator[Distance]:
-    """Hold every side against the statement's truth; gradients without one, against central differences.
-
-    Raises:
-        KeyError: a result lacks a quantity that the statement knows the truth of.
-    """
+    """Hold every side against the statement's truth; gradients without one, against central differences."""
     exact = np.zeros(())
     known: dict[str, tuple[Origin, np.ndarray, np.ndarray]] = {
         path: ("closed form", truth, exact) for path, truth in statement.truth.items()
@@ -76,7 +72,7 @@ def distances(statement: Statement, results: Mapping[str, Result], *, judged: bo
         ]
         size = max(float(np.abs(t).max()) for t in family)
         for side, result in results.items():
-            value = _at(result, path)
+            value = _at(result, path, truth.shape)
             with np.errstate(invalid="ignore"):
                 gap = np.abs(value.astype(np.float64) - truth)
             gap = np.where(np.isnan(gap), np.inf, gap)
@@ -135,7 +131,7 @@ def _moved(
 
 def check_published(figure: Published, results: Mapping[str, Result]) -> PublishedCheck:
     """Compare a printed figure with both sides, to half a unit of its last printed digit."""
-    computed = {side: np.float64(_at(result, figure.quantity).item()) for side, result in results.items()}
+    computed = {side: _scalar(result, figure.quantity) for side, result in results.items()}
     printed = Decimal(figure.printed)
     half_unit = Decimal(5).scaleb(printed.as_tuple().exponent - 1)  # type: ignore[operator]  # finite: see Published
     return PublishedCheck(
@@ -155,7 +151,15 @@ def check_published(figure: Published, results: Mapping[str, Result]) -> Publish
     )
 
 
-def _at(result: Result, path: str) -> np.ndarray:
+def _at(result: Result, path: str, shape: tuple[int, ...]) -> np.ndarray:
+    """What the result holds at ``path``; NaNs, which agree with no truth, if that is not of ``shape``."""
     group, _, name = path.partition(".")
-    array: np.ndarray = getattr(result, group)[name]
-    return array
+    array: np.ndarray | None = getattr(result, group).get(name)
+    return np.full(shape, np.nan) if array is None or array.shape != shape else array
+
+
+def _scalar(result: Result, path: str) -> np.float64:
+    """The one entry that the result holds at ``path``; NaN if it holds none, or several."""
+    group, _, name = path.partition(".")
+    array: np.ndarray = getattr(result, group).get(name, np.zeros(0))
+    return np.float64(array.item() if array.size == 1 else np.nan)

@@ -282,3 +282,11 @@ def test_threads_do_not_change_the_verdict():
             assert verdict_of("sine_network", imperative=result).agrees
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_truth_or_a_published_figure_that_nobody_computed_is_missed():
+    bare = {side: replace(r, values={}, converged={}) for side, r in results("root_finding").items()}
+    verdict = judge(scenarios.get("root_finding"), "float64", **bare)
+    assert [d.absolute for d in verdict.distances if d.quantity == "values.P"] == [np.inf, np.inf]
+    assert not verdict.published[0].agrees
+    assert not verdict.agrees

@@ -1,0 +1,318 @@
+"""The command: what it prints, what it saves, and the code it ends with."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+import scenarios
+from compare import cli, runner, twins
+from compare.record import read
+
+GRADTWIN = [sys.executable, "-m", "compare"]
+
+
+@pytest.fixture
+def gradtwin(tmp_path, monkeypatch, capsys):
+    """Run the command in an empty directory; returns its code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gradtwin", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return SimpleNamespace(code=ended.value.code or 0, **capsys.readouterr()._asdict())
+
+    return call
+
+
+def replace_twin(monkeypatch, name, side, run):
+    """Have one side of one scenario run something else."""
+    load = twins.load
+    monkeypatch.setattr(
+        runner.twins,
+        "load",
+        lambda asked: (
+            replace(load(asked), **{side: SimpleNamespace(run=run)}) if asked == name else load(asked)
+        ),
+    )
+
+
+def test_list_prints_every_scenario_in_teaching_order(gradtwin):
+    answer = gradtwin("list")
+    assert [line.split()[0] for line in answer.out.splitlines()] == [s.name for s in scenarios.ALL]
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_list_json_is_one_document_with_how_each_scenario_trains(gradtwin):
+    listed = json.loads(gradtwin("list", "--json").out)
+    assert [entry["name"] for entry in listed] == [s.name for s in scenarios.ALL]
+    assert listed[5] == {
+        "name": "sine_network",
+        "title": "A 1-10-10-1 ReLU network fitted to sin x by Adam",
+        "source": "Predict the sinus curve with Neural Network (NN)",
+        "optimizer": "adam",
+        "learning_rate": 0.001,
+        "steps": 1000,
+    }
+    assert listed[0]["steps"] is None
+
+
+def test_run_prints_a_table_saves_the_run_and_ends_with_0_when_all_agree(gradtwin, tmp_path):
+    answer = gradtwin("run", "chain_rule", "leaves", "-o", "here")
+    assert answer.code == 0
+    assert answer.err == "Saved in here; `gradtwin report here` makes the page.\n"
+    assert answer.out.count("chain_rule") == 2
+    assert [(r.scenario, r.dtype) for r in read(tmp_path / "here").records] == [
+        ("chain_rule", "float32"),
+        ("chain_rule", "float64"),
+        ("leaves", "float32"),
+        ("leaves", "float64"),
+    ]
+
+
+def test_run_without_a_directory_saves_in_a_new_one_each_time(gradtwin, tmp_path):
+    for _ in range(2):
+        assert gradtwin("run", "leaves", "--dtype", "float32").code == 0
+    assert len(list((tmp_path / "gradtwin-runs").iterdir())) == 2
+
+
+def test_run_json_is_one_document_on_standard_output_and_nothing_else(gradtwin, tmp_path):
+    answer = gradtwin("run", "chain_rule", "--dtype", "float64", "--device", "cpu", "--json", "-o", "here")
+    document = json.loads(answer.out)
+    assert document["environment"]["device"] == "cpu"
+    assert [record["verdict"]["agrees"] for record in document["records"]] == [True]
+    assert answer.code == 0
+
+
+def test_run_ends_with_1_and_one_sentence_when_the_sides_disagree(gradtwin, monkeypatch):
+    honest = twins.load("root_finding").functional.run
+
+    def one_step_fewer(statement, **options):
+        shorter = replace(statement, training=replace(statement.training, steps=199))
+        return honest(shorter, **options)
+
+    replace_twin(monkeypatch, "root_finding", "functional", one_step_fewer)
+    answer = gradtwin("run", "leaves", "root_finding", "--dtype", "float64", "-o", "here")
+    assert answer.code == 1
+    assert answer.err.startswith(
+        "root_finding (float64): They disagree: steps: the imperative side recorded 200 steps up to 200, "
+        "the functional side 199 steps up to 199 (and "
+    )
+
+
+def _mutants():
+    def faster(statement):
+        rate = statement.training.learning_rate
+        return replace(statement, training=replace(statement.training, learning_rate=rate * 1.001))
+
+    def fewer(statement):
+        return replace(statement, training=replace(statement.training, steps=statement.training.steps - 1))
+
+    def nudged(statement):
+        weight = statement.start["hidden1.weight"].copy()
+        weight[0, 1] += 1e-9
+        return replace(statement, start={**statement.start, "hidden1.weight": weight})
+
+    return {"learning rate times 1.001": faster, "one step fewer": fewer, "one weight plus 1e-9": nudged}
+
+
+@pytest.mark.parametrize("mutant", _mutants())
+@pytest.mark.parametrize("side", ["imperative", "functional"])
+def test_a_mutant_of_one_twin_makes_the_command_end_with_1(gradtwin, monkeypatch, side, mutant):
+    honest, change = getattr(twins.load("sine_network"), side).run, _mutants()[mutant]
+    replace_twin(
+        monkeypatch, "sine_network", side, lambda statement, **options: honest(change(statement), **options)
+    )
+    assert gradtwin("run", "sine_network", "--dtype", "float64").code == 1
+
+
+@pytest.mark.parametrize("side", ["imperative", "functional"])
+def test_the_sign_of_one_gradient_makes_the_command_end_with_1(gradtwin, monkeypatch, side):
+    honest = getattr(twins.load("graph_walk"), side).run
+
+    def flipped(statement, **options):
+        result = honest(statement, **options)
+        return replace(result, gradients={**result.gradients, "b": -result.gradients["b"]})
+
+    replace_twin(monkeypatch, "graph_walk", side, flipped)
+    assert gradtwin("run", "graph_walk").code == 1
+
+
+@pytest.mark.parametrize("side", ["imperative", "functional"])
+def test_run_ends_with_3_when_a_twin_raises_and_still_runs_the_others(gradtwin, monkeypatch, tmp_path, side):
+    def broken(statement, **options):
+        raise FloatingPointError("the loss is not finite")
+
+    replace_twin(monkeypatch, "leaves", side, broken)
+    answer = gradtwin("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
+    assert answer.code == 3
+    assert answer.err == (
+        f"leaves (float64): The {side} twin raised FloatingPointError: the loss is not finite\n"
+        "  The traceback is kept in here/records.jsonl.\n"
+        "Saved in here; `gradtwin report here` makes the page.\n"
+    )
+    failed, finished = read(tmp_path / "here").records
+    assert "in broken" in failed.failure.traceback
+    assert finished.verdict.agrees
+
+
+def test_a_result_that_lacks_what_the_statement_knows_disagrees_and_the_others_still_run(
+    gradtwin, monkeypatch, tmp_path
+):
+    replace_twin(
+        monkeypatch, "leaves", "imperative", lambda statement, **options: scenarios.Result(values={})
+    )
+    answer = gradtwin("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
+    assert answer.code == 1
+    assert "leaves (float64): They disagree: value of" in answer.err
+    assert len(read(tmp_path / "here").records) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "sine_netwrk"], "no scenario is called 'sine_netwrk': did you mean 'sine_network'?"),
+        (["run", "--dtype", "flaot32"], "no dtype is called 'flaot32': did you mean 'float32'?"),
+        (["run", "--dtype", "int8"], "no dtype is called 'int8': choose from float32, float64, both."),
+        (["run", "--device", "tpu"], "no device is called 'tpu': did you mean 'gpu'?"),
+        (["report", "--format", "htm"], "no format is called 'htm': did you mean 'html'?"),
+    ],
+)
+def test_a_misspelt_name_ends_with_2_and_the_nearest_one(gradtwin, tmp_path, arguments, sentence):
+    answer = gradtwin(*arguments)
+    assert (answer.code, answer.out, answer.err) == (2, "", f"gradtwin: {sentence}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"), [(["rnu"], "Did you mean 'run'?"), (["run", "--dtpye", "both"], "--dtype")]
+)
+def test_a_misspelt_command_or_option_ends_with_2_and_a_hint(gradtwin, arguments, hint):
+    answer = gradtwin(*arguments)
+    assert answer.code == 2
+    assert hint in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_asking_for_a_gpu_where_there_is_none_ends_with_2(gradtwin, monkeypatch, tmp_path):
+    monkeypatch.setattr("jax.default_backend", lambda: "cpu")
+    answer = gradtwin("run", "leaves", "--device", "gpu", "-o", "here")
+    assert (answer.code, answer.err) == (
+        2,
+        "gradtwin: JAX sees no GPU on this machine: use --device cpu or --device auto.\n",
+    )
+    assert not (tmp_path / "here").exists()
+
+
+def test_an_output_that_cannot_be_written_ends_with_2_before_anything_runs(gradtwin, tmp_path):
+    (tmp_path / "file").write_text("kept", "utf-8")
+    answer = gradtwin("run", "leaves", "-o", "file/run")
+    assert (answer.code, answer.err) == (
+        2,
+        "gradtwin: cannot write to file/run: Not a directory; choose another with -o.\n",
+    )
+    assert (tmp_path / "file").read_text("utf-8") == "kept"
+
+
+def test_an_output_that_holds_a_run_ends_with_2_and_keeps_it(gradtwin, tmp_path):
+    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    before = (tmp_path / "here" / "records.jsonl").read_bytes()
+    answer = gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    assert (answer.code, answer.err) == (
+        2,
+        "gradtwin: here holds a saved run already: choose another directory, or delete it.\n",
+    )
+    assert (tmp_path / "here" / "records.jsonl").read_bytes() == before
+
+
+def test_a_framework_that_is_not_installed_ends_with_2_and_its_name(gradtwin, monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'optax'", name="optax")
+
+    monkeypatch.setattr(runner.twins, "load", missing)
+    answer = gradtwin("run", "leaves")
+    assert answer.code == 2
+    assert answer.err.endswith("gradtwin: optax is not installed: `pip install gradtwin` brings it along.\n")
+
+
+def test_report_takes_the_newest_run_by_default(gradtwin, tmp_path):
+    gradtwin("run", "leaves", "--dtype", "float32")
+    gradtwin("run", "chain_rule", "--dtype", "float32")
+    answer = gradtwin("report", "--format", "md", "-o", "-")
+    assert answer.code == 0
+    assert "## chain_rule" in answer.out
+    assert "## leaves" not in answer.out
+
+
+def test_report_writes_beside_the_run_or_where_it_is_told(gradtwin, tmp_path):
+    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    assert gradtwin("report", "here").err == "Wrote here/report.html.\n"
+    assert gradtwin("report", "here", "--format", "json", "-o", "there.json").err == "Wrote there.json.\n"
+    assert json.loads((tmp_path / "there.json").read_text("utf-8"))["records"][0]["scenario"] == "leaves"
+
+
+def test_report_without_any_run_ends_with_4_and_how_to_make_one(gradtwin):
+    answer = gradtwin("report")
+    assert (answer.code, answer.err) == (
+        4,
+        "gradtwin: there is no saved run in gradtwin-runs: `gradtwin run` makes one.\n",
+    )
+
+
+def test_report_of_a_damaged_run_ends_with_4_and_writes_nothing(gradtwin, tmp_path):
+    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    path = tmp_path / "here" / "records.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    answer = gradtwin("report", "here")
+    assert answer.code == 4
+    assert answer.err.startswith("gradtwin: here/records.jsonl, line 1: not readable as a saved run (")
+    assert not (tmp_path / "here" / "report.html").exists()
+
+
+def test_report_into_a_place_that_cannot_be_written_ends_with_2(gradtwin):
+    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    answer = gradtwin("report", "here", "-o", "nowhere/page.html")
+    assert (answer.code, answer.err) == (
+        2,
+        "gradtwin: cannot write nowhere/page.html: No such file or directory; choose another file with -o.\n",
+    )
+
+
+def test_ctrl_c_ends_with_130_keeps_what_was_finished_and_the_report_says_what_is_missing(tmp_path):
+    process = subprocess.Popen(
+        [*GRADTWIN, "run", "-o", "here"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    path = tmp_path / "here" / "records.jsonl"
+    deadline = time.monotonic() + 120
+    while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    finished = len(read(tmp_path / "here").records)
+    assert process.returncode == 130
+    assert 3 <= finished < 18
+    assert err == f"gradtwin: interrupted: {finished} of 18 records are saved in here.\n"
+    assert "leaves" in out
+    page = subprocess.run(
+        [*GRADTWIN, "report", "here", "--format", "md", "-o", "-"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (
+        f"The run was interrupted: {finished} records were finished, {18 - finished} are missing."
+        in page.stdout
+    )
