@@ -133,49 +133,62 @@ def process(*command: str) -> float:
         return perf_counter() - started
 
 
+TABLES = """# What a training run costs
+
+Written by `benchmarks/training.py`: float32, one thread, medians of {rounds} alternating rounds.
+
+## Functional: one compiled scan
+
+The twin's own step, jitted, in a Python loop against the twin's compiled run. Every step: both hand back
+loss, gradients and parameters of every step. Nothing: the step is stripped to what it carries on.
+
+| scenario | recorded | step in a Python loop | compiled run | ratio |
+|---|---|---|---|---|
+{functional}
+
+## Imperative: our eager loop against the note's
+
+| scenario | the note's loop | ours, nothing recorded | ratio |
+|---|---|---|---|
+{imperative}
+
+## Whole processes, imports included, all cores
+
+| command | median | worst |
+|---|---|---|
+{processes}
+"""
+
+
 def main() -> None:
     """Measure and write the tables."""
     torch.set_num_threads(1)
-    lines = ["# What a training run costs", "", "Written by `benchmarks/training.py`: float32, one thread,"]
-    lines += [f"medians of {ROUNDS} alternating rounds.", "", "## Functional: one compiled scan", ""]
-    lines += [
-        "The twin's own step, jitted, in a Python loop against the twin's compiled run. Recorded: both hand back"
-    ]
-    lines += [
-        "every step's loss, gradients and parameters. Nothing: the step is stripped to what it carries on.",
-        "",
-    ]
-    lines += [
-        "| scenario | recorded | step in a Python loop | compiled run | ratio |",
-        "|---|---|---|---|---|",
-    ]
     names = ("root_finding", "sine_polynomial", "sine_network")
+    compiled, eager, processes = [], [], []
     with running("float32", "cpu"):
         for name in names:
             for recording in (True, False):
                 loop, scan, ratio = alternate(*loops(name, recording=recording))
                 kept = "every step" if recording else "nothing"
-                lines.append(
+                compiled.append(
                     f"| {name} | {kept} | {loop * 1e3:.1f} ms | {scan * 1e3:.2f} ms | {ratio:.0f}× |"
                 )
-    lines += ["", "## Imperative: our eager loop against the note's", ""]
-    lines += ["| scenario | the note's loop | ours, nothing recorded | ratio |", "|---|---|---|---|"]
     for name in names:
         twin = getattr(imperative, name)
         note, ours, ratio = alternate(globals()[f"note_{name}"], lambda twin=twin: twin.run(every=None))
-        lines.append(f"| {name} | {note * 1e3:.0f} ms | {ours * 1e3:.0f} ms | {ratio:.2f}× |")
+        eager.append(f"| {name} | {note * 1e3:.0f} ms | {ours * 1e3:.0f} ms | {ratio:.2f}× |")
     for variable in ("OMP_NUM_THREADS", "XLA_FLAGS"):
         os.environ.pop(variable)
     gradtwin = shutil.which("gradtwin", path=str(Path(sys.executable).parent)) or "gradtwin"
-    whole = [process(gradtwin, "run") for _ in range(3)]
-    listed = [process(gradtwin, "list") for _ in range(9)]
-    lines += ["", "## Whole processes, imports included, all cores", ""]
-    lines += ["| command | median | worst |", "|---|---|---|"]
-    lines.append(
-        f"| `gradtwin run` (nine scenarios, both dtypes) | {median(whole):.1f} s | {max(whole):.1f} s |"
+    for command, times in (("run", 3), ("list", 9)):
+        took = [process(gradtwin, command) for _ in range(times)]
+        processes.append(f"| `gradtwin {command}` | {median(took):.2f} s | {max(took):.2f} s |")
+    text = TABLES.format(
+        rounds=ROUNDS,
+        functional="\n".join(compiled),
+        imperative="\n".join(eager),
+        processes="\n".join(processes),
     )
-    lines.append(f"| `gradtwin list` | {median(listed):.2f} s | {max(listed):.2f} s |")
-    text = "\n".join(lines) + "\n"
     (RESULTS / "training.md").write_text(text, "utf-8")
     print(text)
 
