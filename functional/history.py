@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from functional.arrays import Pytree, leave
@@ -45,8 +48,15 @@ def scan(
 
     if every is None:
         return silently(carry, steps), None
-    carry, rows = lax.scan(lambda carry, _: step(silently(carry, every - 1)), carry, length=steps // every)
-    return silently(carry, steps % every), rows
+
+    def recorded(carry: Carry, _: None) -> tuple[Carry, Float[Array, "n"]]:
+        # As one flat vector, a row is a single write into the stacked result instead of one per array.
+        carry, row = step(silently(carry, every - 1))
+        return carry, ravel_pytree(row)[0]
+
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(step, carry)[1])
+    carry, rows = lax.scan(recorded, carry, length=steps // every)
+    return silently(carry, steps % every), jax.vmap(ravel_pytree(empty)[1])(rows)
 
 
 def leave_history(rows: Row | None, every: int | None) -> History | None:
