@@ -97,9 +97,9 @@ def _overview_row(record: Record) -> tuple[str, ...]:
     return (
         *head,
         f"{max((d.ulps for d in verdict.differences if d.agrees is not None), default=np.nan):.1f}",
-        f"{max(gradients):.1e}" if gradients else "–",
+        small(max(gradients)) if gradients else "–",
         (str(min(firsts)) if firsts else "never") if trained else "–",
-        f"{max(truth):.1e}" if truth else "–",
+        small(max(truth)) if truth else "–",
         f"{met}/{len(verdict.published)}" if verdict.published else "–",
         *(seconds(record.timings[side].warm) for side in SIDES),
     )
@@ -117,10 +117,10 @@ def tables(record: Record) -> Iterator[Table]:
             (
                 d.quantity,
                 _agrees(d.agrees),
-                f"{d.absolute:.1e}",
-                f"{d.relative:.1e}",
+                small(d.absolute),
+                small(d.relative),
                 f"{d.ulps:.1f}",
-                d.note or d.where,
+                d.note or (d.where if d.absolute else ""),
                 "" if d.first_unequal_step is None else str(d.first_unequal_step),
             )
             for d in verdict.differences
@@ -167,8 +167,8 @@ def tables(record: Record) -> Iterator[Table]:
                     t.quantity,
                     t.side,
                     t.origin,
-                    f"{t.absolute:.1e}",
-                    "–" if np.isnan(t.relative) else f"{t.relative:.1e}",
+                    small(t.absolute),
+                    "–" if np.isnan(t.relative) else small(t.relative),
                     f"{t.uncertainty:.1e}" if t.uncertainty else "rounding",
                     _agrees(t.agrees),
                 )
@@ -211,6 +211,11 @@ def seconds(value: float) -> str:
     return f"{value / 1e-6:.3g} µs"
 
 
+def small(value: float) -> str:
+    """A difference to two digits; exactly nothing is 0."""
+    return f"{value:.1e}" if value else "0"
+
+
 def _agrees(agrees: bool | None) -> str:
     return "measured" if agrees is None else "agree" if agrees else "disagree"
 
@@ -219,20 +224,27 @@ def _by_name(
     caption: str, results: Mapping[str, Result], pick: Callable[[Result], Mapping[str, np.ndarray]]
 ) -> Table:
     """One row per array: its value, or its Euclidean norm where it has many entries."""
-    trees = {side: pick(result) for side, result in results.items()}
-    names = dict.fromkeys(name for tree in trees.values() for name in tree)
+    left, right = (dict(pick(results[side])) for side in SIDES)
+    both = left | right
     return Table(
         caption,
-        ("name", "shape", *SIDES),
+        ("name", "shape", *SIDES, "largest difference"),
         tuple(
             (
                 name,
-                next(str(tree[name].shape) for tree in trees.values() if name in tree),
-                *(_value(trees[side][name]) if name in trees[side] else "missing" for side in SIDES),
+                str(both[name].shape),
+                *(_value(side[name]) if name in side else "missing" for side in (left, right)),
+                _largest_difference(left, right, name),
             )
-            for name in names
+            for name in both
         ),
     )
+
+
+def _largest_difference(left: Mapping[str, np.ndarray], right: Mapping[str, np.ndarray], name: str) -> str:
+    if name not in left or name not in right or left[name].shape != right[name].shape:
+        return "–"
+    return small(float(np.abs(left[name].astype(np.float64) - right[name]).max(initial=0.0)))
 
 
 def _value(array: np.ndarray) -> str:
@@ -253,7 +265,7 @@ def _losses(results: Mapping[str, Result]) -> Table:
             (
                 str(histories[0].steps[i]),
                 *(f"{history.losses[i]:.9g}" for history in histories),
-                f"{abs(float(histories[0].losses[i]) - float(histories[1].losses[i])):.1e}",
+                small(abs(float(histories[0].losses[i]) - float(histories[1].losses[i]))),
             )
             for i in shown
         ),

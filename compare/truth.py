@@ -14,7 +14,7 @@ from compare.differences import LIMIT, ulp
 from scenarios import Arrays, Published, Result, Statement
 from scenarios.types import Objective
 
-Origin = Literal["closed form", "central differences", "limit"]
+Origin = Literal["closed form", "central differences", "limit of training"]
 _TREES = ("gradients", "converged")
 
 
@@ -63,7 +63,7 @@ def distances(statement: Statement, results: Mapping[str, Result], *, judged: bo
     if statement.objective is not None and any(f"gradients.{name}" not in known for name in statement.start):
         for name, estimate in central_differences(statement.objective, statement.start).items():
             known.setdefault(f"gradients.{name}", ("central differences", *estimate))
-    known |= {path: ("limit", limit, exact) for path, limit in statement.limit.items()}
+    known |= {path: ("limit of training", limit, exact) for path, limit in statement.limit.items()}
     for path, (origin, truth, uncertainty) in known.items():
         group = path.partition(".")[0]
         # One gradient, or one set of parameters, is one vector: an entry of it may be zero.
@@ -84,7 +84,7 @@ def distances(statement: Statement, results: Mapping[str, Result], *, judged: bo
                 absolute=gap.max(),
                 relative=np.divide(gap.max(), size) if size else np.float64(np.nan),
                 uncertainty=uncertainty.max(),
-                agrees=bool(np.all(gap <= allowed)) if judged and origin != "limit" else None,
+                agrees=bool(np.all(gap <= allowed)) if judged and origin != "limit of training" else None,
             )
 
 
