@@ -71,12 +71,21 @@ def trace(function: Callable[..., Pytree], **arguments: jax.Array) -> Program:
         arguments: arrays by the name that the program gives its inputs.
     """
     closed, shapes = jax.make_jaxpr(lambda arguments: function(**arguments), return_shape=True)(arguments)
-    # Dicts are flattened in the order of their sorted keys.
+    # Dicts are flattened in the order of their sorted keys; "%" cannot begin the name of an argument.
     names: dict[object, str] = dict(zip(closed.jaxpr.invars, sorted(arguments), strict=True))
-    equations = []
-    for equation in closed.jaxpr.eqns:
-        inputs = tuple(names[v] for v in equation.invars if not isinstance(v, Literal))
-        names |= {v: f"v{len(names) + i}" for i, v in enumerate(equation.outvars)}
-        equations.append(Equation(equation.primitive.name, inputs, tuple(names[v] for v in equation.outvars)))
-    outputs = {name: names[v] for name, v in zip(sorted(shapes), closed.jaxpr.outvars, strict=True)}
-    return Program(tuple(sorted(arguments)), tuple(equations), outputs)
+
+    def name(variable: object) -> str:
+        if isinstance(variable, Literal):
+            return str(variable.val)
+        return names.setdefault(variable, f"%{len(names)}")
+
+    equations = tuple(
+        Equation(
+            equation.primitive.name,
+            tuple(name(v) for v in equation.invars if not isinstance(v, Literal)),
+            tuple(name(v) for v in equation.outvars),
+        )
+        for equation in closed.jaxpr.eqns
+    )
+    outputs = {key: name(v) for key, v in zip(sorted(shapes), closed.jaxpr.outvars, strict=True)}
+    return Program(tuple(sorted(arguments)), equations, outputs)

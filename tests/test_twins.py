@@ -274,3 +274,13 @@ def test_a_wrong_shape_is_caught_by_the_annotations_under_the_tests():
         twin("functional", "sine_polynomial").loss(
             {"a": jax.numpy.ones(())}, jax.numpy.ones((3, 1)), jax.numpy.ones(3)
         )
+
+
+def test_a_traced_program_may_return_an_input_or_a_constant_and_use_one_it_closed_over():
+    jaxpr = importlib.import_module("functional.jaxpr")
+    table = jax.numpy.arange(3.0)
+    program = jaxpr.trace(lambda v1, x: {"x": x, "one": 1.0, "sum": v1 + x * table}, v1=table, x=table)
+    assert program.outputs["x"] == "x"
+    assert program.outputs["one"] == "1.0"
+    assert program.walk("sum").startswith("add(v1, mul(x, %")
+    assert program.depends_on({"v1"}) == {"v1", program.outputs["sum"]}
