@@ -1,25 +1,30 @@
 """Saved runs: ``run.json`` and one self-contained JSON line per scenario and dtype in ``records.jsonl``.
 
-Each line holds a schema version, a checksum and a record. Floats are written exactly; NaN and infinities,
-which JSON lacks, are written as strings (msgspec alone would write null, and a diverged run would look
-missing). Nothing read from a file is executed.
+Each line holds a schema version, a record, and a checksum over it and all that was written before it, from
+``run.json`` on, so that a changed, missing or foreign line is noticed. Floats are written exactly; NaN and
+infinities, which JSON lacks, are written as strings (msgspec alone would write null, and a diverged run would
+look missing). Nothing read from a file is executed.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 
-from compare.judge import Verdict
+from compare.judge import SIDES, Verdict
 from compare.timing import Timing
 from scenarios import Device, Dtype, Result, Training
 
 SCHEMA_VERSION = 1
+
+# Whatever a damaged file makes the decoder or NumPy raise.
+_UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
 
 T = TypeVar("T")
 
@@ -97,6 +102,10 @@ class Run:
         return len(self.environment.scenarios) * len(self.environment.dtypes) - len(self.records)
 
 
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
     schema_version: int
     checksum: str
@@ -104,8 +113,8 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Array(msgspec.Struct, forbid_unknown_fields=True):
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: Literal["float32", "float64", "int64"]
+    shape: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
     data: list[float | str]
 
 
@@ -119,47 +128,69 @@ class Writer:
             UnwritableRunError: the directory cannot be written, or holds a run already.
         """
         self.path = directory / "records.jsonl"
-        if self.path.exists():
-            raise UnwritableRunError(
-                f"{directory} holds a saved run already: choose another directory, or delete it."
-            )
+        head = msgspec.json.format(encode(environment), indent=2) + b"\n"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            (directory / "run.json").write_bytes(msgspec.json.format(encode(environment), indent=2) + b"\n")
-            self.path.touch()
+            with (directory / "run.json").open("xb") as file:
+                file.write(head)
+            self.path.touch(exist_ok=False)
+        except FileExistsError as error:
+            raise UnwritableRunError(f"{directory} holds a saved run already.") from error
         except OSError as error:
-            raise UnwritableRunError(
-                f"cannot write to {directory}: {error.strerror}; choose another with -o."
-            ) from error
+            raise _unwritable(directory, error) from error
+        self._checksum = hashlib.sha256(head)
 
     def add(self, record: Record) -> None:
-        """Append one record and flush it to disk.
+        """Append one record and flush it to disk; what cannot be written whole is not written at all.
 
         Raises:
             UnwritableRunError: the file cannot be written.
         """
         body = encode(record)
-        line = _Line(SCHEMA_VERSION, hashlib.sha256(body).hexdigest(), msgspec.Raw(body))
+        checksum = self._checksum.copy()
+        checksum.update(body)
+        line = msgspec.json.encode(_Line(SCHEMA_VERSION, checksum.hexdigest(), msgspec.Raw(body))) + b"\n"
+        size = self.path.stat().st_size
         try:
             with self.path.open("ab") as file:
-                file.write(msgspec.json.encode(line) + b"\n")
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            raise UnwritableRunError(
-                f"cannot write to {self.path}: {error.strerror}; choose another with -o."
-            ) from error
+        except BaseException as error:  # an interrupt too
+            with suppress(OSError):
+                os.truncate(self.path, size)
+            if isinstance(error, OSError):
+                raise _unwritable(self.path, error) from error
+            raise
+        self._checksum = checksum
 
 
-def read(directory: Path) -> Run:
+def read(directory: Path | str) -> Run:
     """Read a saved run.
 
     Raises:
         UnreadableRunError: a file is missing, truncated, changed by hand, or of another schema.
     """
-    environment = _decode(_bytes(directory / "run.json"), Environment, f"{directory / 'run.json'}")
-    _check_schema(environment.schema_version, f"{directory / 'run.json'}")
-    return Run(environment, tuple(_records(directory / "records.jsonl")))
+    head, path = Path(directory) / "run.json", Path(directory) / "records.jsonl"
+    data = _bytes(head)
+    environment = _decode_current(data, Environment, f"{head}")
+    plan = [(name, dtype) for name in environment.scenarios for dtype in environment.dtypes]
+    records: list[Record] = []
+    checksum = hashlib.sha256(data)
+    for number, text in enumerate(_bytes(path).splitlines(), start=1):
+        where = f"{path}, line {number}"
+        line = _decode_current(text, _Line, where)
+        checksum.update(line.record)
+        if checksum.hexdigest() != line.checksum:
+            raise UnreadableRunError(
+                f"{where}: this record, or something before it or in run.json, was changed after it was "
+                "written; run again."
+            )
+        record = decode(line.record, Record, where)
+        if plan[number - 1 : number] != [(record.scenario, record.dtype)] or not _consistent(record):
+            raise UnreadableRunError(f"{where}: the record does not fit run.json or itself; run again.")
+        records.append(record)
+    return Run(environment, tuple(records))
 
 
 def encode(value: object) -> bytes:
@@ -167,16 +198,22 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(_finite(msgspec.to_builtins(value, enc_hook=_encode_hook)))
 
 
-def _records(path: Path) -> Iterator[Record]:
-    for number, text in enumerate(_bytes(path).splitlines(), start=1):
-        where = f"{path}, line {number}"
-        line = _decode(text, _Line, where)
-        _check_schema(line.schema_version, where)
-        if hashlib.sha256(line.record).hexdigest() != line.checksum:
-            raise UnreadableRunError(
-                f"{where}: the record was changed after it was written; run the scenario again."
-            )
-        yield _decode(line.record, Record, where)
+def _consistent(record: Record) -> bool:
+    """Whether everything that a verdict speaks of is there."""
+    if record.verdict is None:
+        return record.failure is not None
+    histories = [result.history for result in record.results.values() if result.history is not None]
+    return (
+        set(record.results) == set(record.timings) == set(SIDES)
+        and any(difference.agrees is not None for difference in record.verdict.differences)
+        and all(set(check.computed) == set(SIDES) for check in record.verdict.published)
+        and all(set(check.derived) == set(SIDES) for check in record.verdict.facts)
+        and all(h.steps.shape == h.losses.shape == (h.steps.size,) and h.steps.size for h in histories)
+    )
+
+
+def _unwritable(place: Path, error: OSError) -> UnwritableRunError:
+    return UnwritableRunError(f"cannot write to {place}: {error.strerror}.")
 
 
 def _bytes(path: Path) -> bytes:
@@ -188,21 +225,34 @@ def _bytes(path: Path) -> bytes:
         ) from error
 
 
-def _check_schema(version: int, where: str) -> None:
+def decode(data: bytes | msgspec.Raw, kind: type[T], where: str) -> T:
+    """The value that :func:`encode` wrote.
+
+    Args:
+        data: one JSON document.
+        kind: the type that it should have.
+        where: names the place for the error.
+
+    Raises:
+        UnreadableRunError: it has not.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind, dec_hook=_decode_hook)
+    except _UNREADABLE as error:
+        raise UnreadableRunError(
+            f"{where}: not readable as a saved run ({error}); delete it and what follows, or run again."
+        ) from error
+
+
+def _decode_current(data: bytes, kind: type[T], where: str) -> T:
+    """Decode a document that carries its schema version, whatever else another schema may hold."""
+    version = decode(data, _Version, where).schema_version
     if version != SCHEMA_VERSION:
         raise UnreadableRunError(
             f"{where}: written in schema {version}, and this gradtwin reads schema {SCHEMA_VERSION}; "
-            "run the scenario again."
+            "run again."
         )
-
-
-def _decode(data: bytes | msgspec.Raw, kind: type[T], where: str) -> T:
-    try:
-        return msgspec.json.decode(data, type=kind, dec_hook=_decode_hook)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnreadableRunError(
-            f"{where}: not readable as a saved run ({error}); delete it, or run again."
-        ) from error
+    return decode(data, kind, where)
 
 
 def _encode_hook(value: object) -> object:
@@ -228,7 +278,7 @@ def _finite(value: Any) -> Any:  # noqa: ANN401  # any JSON value
 def _decode_hook(kind: type, value: Any) -> object:  # noqa: ANN401  # any JSON value
     if kind is np.ndarray:
         array = msgspec.convert(value, _Array)
-        return np.array([float(entry) for entry in array.data], dtype=array.dtype).reshape(array.shape)
-    if kind is np.float64:
+        return np.array([float(entry) for entry in array.data]).astype(array.dtype).reshape(array.shape)
+    if kind is np.float64 and isinstance(value, float | int | str):
         return np.float64(value)
-    raise NotImplementedError(kind)
+    raise TypeError(f"{value!r} is no {kind.__name__}")

@@ -1,5 +1,6 @@
 """Saved runs: what comes back is what was written, and what was damaged is refused with its place."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -63,7 +64,7 @@ def test_a_saved_run_comes_back_as_it_was(saved, records):
 )
 def test_every_array_survives_bit_for_bit_with_its_nans_and_infinities(array):
     twin = compare.record.Result(values={"x": array})
-    back = compare.record._decode(encode(twin), compare.record.Result, "here").values["x"]
+    back = compare.record.decode(encode(twin), compare.record.Result, "here").values["x"]
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
     np.testing.assert_array_equal(back, array)
     np.testing.assert_array_equal(np.signbit(back[~np.isnan(back)]), np.signbit(array[~np.isnan(array)]))
@@ -75,7 +76,7 @@ def test_no_number_is_written_as_null(records):
     text = encode(infinite)
     assert b'"ulps":"inf"' in text
     assert b'"relative":"nan"' in text
-    back = compare.record._decode(text, type(infinite), "here")
+    back = compare.record.decode(text, type(infinite), "here")
     assert back.ulps == np.inf
     assert np.isnan(back.relative)
 
@@ -120,7 +121,7 @@ def test_a_truncated_line_is_refused_with_its_number(saved):
     with pytest.raises(UnreadableRunError) as error:
         read(saved)
     assert str(error.value).startswith(f"{path}, line 2: not readable as a saved run (")
-    assert str(error.value).endswith("); delete it, or run again.")
+    assert str(error.value).endswith("); delete it and what follows, or run again.")
 
 
 def test_a_record_edited_by_hand_is_refused_even_if_it_is_well_formed(saved):
@@ -129,7 +130,8 @@ def test_a_record_edited_by_hand_is_refused_even_if_it_is_well_formed(saved):
     with pytest.raises(UnreadableRunError) as error:
         read(saved)
     assert str(error.value) == (
-        f"{path}, line 1: the record was changed after it was written; run the scenario again."
+        f"{path}, line 1: this record, or something before it or in run.json, was changed after it was "
+        "written; run again."
     )
 
 
@@ -160,9 +162,7 @@ def test_another_schema_is_refused_by_its_number(saved):
     path.write_text(path.read_text("utf-8").replace('"schema_version": 1', '"schema_version": 2'), "utf-8")
     with pytest.raises(UnreadableRunError) as error:
         read(saved)
-    assert str(error.value) == (
-        f"{path}: written in schema 2, and this gradtwin reads schema 1; run the scenario again."
-    )
+    assert str(error.value) == (f"{path}: written in schema 2, and this gradtwin reads schema 1; run again.")
 
 
 def test_a_record_of_another_schema_is_refused_by_its_number(saved):
@@ -176,7 +176,7 @@ def test_a_directory_that_holds_a_run_is_not_written_over(saved):
     before = (saved / "records.jsonl").read_bytes()
     with pytest.raises(UnwritableRunError) as error:
         Writer(saved, ENVIRONMENT)
-    assert str(error.value) == f"{saved} holds a saved run already: choose another directory, or delete it."
+    assert str(error.value) == f"{saved} holds a saved run already."
     assert (saved / "records.jsonl").read_bytes() == before
 
 
@@ -184,10 +184,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("not a directory", "utf-8")
     with pytest.raises(UnwritableRunError) as error:
         Writer(tmp_path / "file" / "run", ENVIRONMENT)
-    assert (
-        str(error.value)
-        == f"cannot write to {tmp_path / 'file' / 'run'}: Not a directory; choose another with -o."
-    )
+    assert str(error.value) == f"cannot write to {tmp_path / 'file' / 'run'}: Not a directory."
 
 
 def test_a_record_is_on_disk_before_the_next_one_begins(tmp_path, records):
@@ -200,7 +197,7 @@ def test_a_record_is_on_disk_before_the_next_one_begins(tmp_path, records):
 def test_a_disk_that_fills_up_is_one_clear_sentence(tmp_path, records, monkeypatch):
     writer = Writer(tmp_path / "run", ENVIRONMENT)
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(UnwritableRunError, match="No space left on device; choose another with -o"):
+    with pytest.raises(UnwritableRunError, match=r"cannot write to .*: No space left on device\."):
         writer.add(records[0])
 
 
@@ -223,3 +220,102 @@ def test_a_record_holds_plain_frozen_data(records):
 def test_a_side_that_sees_no_gpu_sends_auto_to_the_cpu(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert twins.resolve("auto") == "cpu"
+
+
+def chained(saved, *bodies):
+    """Replace the records of a saved run, with the checksums that would make them pass."""
+    checksum = hashlib.sha256((saved / "run.json").read_bytes())
+    lines = []
+    for body in bodies:
+        checksum.update(body)
+        head = f'{{"schema_version":1,"checksum":"{checksum.hexdigest()}","record":'.encode()
+        lines.append(head + body + b"}\n")
+    (saved / "records.jsonl").write_bytes(b"".join(lines))
+
+
+def bodies(saved):
+    lines = (saved / "records.jsonl").read_bytes().splitlines()
+    return [bytes(msgspec.json.decode(line, type=compare.record._Line).record) for line in lines]
+
+
+def test_the_checksums_in_these_tests_are_those_of_the_writer(saved):
+    before = (saved / "records.jsonl").read_bytes()
+    chained(saved, *bodies(saved))
+    assert (saved / "records.jsonl").read_bytes() == before
+
+
+def test_an_edited_run_json_is_noticed(saved):
+    path = saved / "run.json"
+    path.write_text(path.read_text("utf-8").replace('"cores": "2"', '"cores": "64"'), "utf-8")
+    with pytest.raises(UnreadableRunError, match="line 1: this record, or something before it"):
+        read(saved)
+
+
+def test_a_line_that_was_taken_out_doubled_or_moved_is_noticed(saved):
+    path = saved / "records.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    for lines in (second, first + first + second, second + first):
+        path.write_bytes(lines)
+        with pytest.raises(UnreadableRunError, match="was changed after it was written"):
+            read(saved)
+
+
+def test_a_line_beyond_the_plan_is_noticed_even_with_its_checksum(saved):
+    chained(saved, *bodies(saved), bodies(saved)[0])
+    with pytest.raises(
+        UnreadableRunError, match=r"line 3: the record does not fit run\.json or itself; run again\."
+    ):
+        read(saved)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"shape":[4]', b'"shape":[-4]'),
+        (b'"shape":[4]', b'"shape":[2,2]'),
+        (b'"shape":[4]', b'"shape":[5]'),
+        (b'"dtype":"int64"', b'"dtype":"object"'),
+        (b'"dtype":"int64"', b'"dtype":"complex128"'),
+        (b'"ulps":0.0', b'"ulps":1' + b"0" * 400),
+        (b'"ulps":0.0', b'"ulps":"many"'),
+        (b'"ulps":0.0', b'"ulps":null'),
+        (b'"imperative":', b'"impertinent":'),
+        (b'"verdict":{', b'"verdict":null,"x":{'),
+        (b'"device":"cpu"', b'"device":' + b"[" * 5000 + b"]" * 5000),
+    ],
+)
+def test_damage_that_passes_the_checksum_is_one_clear_error_and_no_traceback(saved, old, new):
+    first, second = bodies(saved)
+    assert old in second
+    chained(saved, first, second.replace(old, new))
+    with pytest.raises(UnreadableRunError, match=r"line 2: .*run again\."):
+        read(saved)
+
+
+def test_a_torn_write_leaves_what_was_finished_readable(tmp_path, records, monkeypatch):
+    writer = Writer(tmp_path / "run", ENVIRONMENT)
+    writer.add(records[0])
+    for error in (OSError(28, "No space left on device"), KeyboardInterrupt()):
+
+        def fails(_, error=error):
+            raise error
+
+        monkeypatch.setattr("os.fsync", fails)
+        with pytest.raises((UnwritableRunError, KeyboardInterrupt)):
+            writer.add(records[1])
+        monkeypatch.undo()
+        assert len(read(tmp_path / "run").records) == 1
+    writer.add(records[1])
+    assert len(read(tmp_path / "run").records) == 2
+
+
+def test_a_foreign_run_json_is_not_written_over(tmp_path):
+    (tmp_path / "run.json").write_text("mine", "utf-8")
+    with pytest.raises(UnwritableRunError):
+        Writer(tmp_path, ENVIRONMENT)
+    assert (tmp_path / "run.json").read_text("utf-8") == "mine"
+
+
+def test_a_name_too_long_for_the_disk_is_one_clear_sentence(tmp_path):
+    with pytest.raises(UnwritableRunError, match="File name too long"):
+        Writer(tmp_path / ("a" * 300), ENVIRONMENT)
