@@ -6,8 +6,21 @@
 True
 """
 
-from compare.judge import Verdict, judge
-from compare.record import Record, Run, UnreadableRunError, UnwritableRunError, read
-from compare.runner import run
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compare.judge import Verdict, judge
+    from compare.record import Record, Run, UnreadableRunError, UnwritableRunError, read
+    from compare.runner import run
 
 __all__ = ["Record", "Run", "UnreadableRunError", "UnwritableRunError", "Verdict", "judge", "read", "run"]
+
+# Loaded when first asked for, so that the command can answer, and be interrupted, before NumPy is there.
+_HOMES = {"judge": "judge", "Verdict": "judge", "run": "runner"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'compare' has no attribute '{name}'")
+    return getattr(import_module(f"compare.{_HOMES.get(name, 'record')}"), name)

@@ -4,26 +4,28 @@ Exit codes: 0 agree, 1 disagree, 2 usage, 3 a twin raised, 4 unreadable saved ru
 """
 
 import json
+import os
+import shlex
+import signal
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
-import scenarios
-from scenarios import Device, Dtype, Statement, UnavailableError
-from scenarios.types import unavailable
-
 if TYPE_CHECKING:
-    from compare.describe import Table
-    from compare.record import Record
+    from compare.record import Record, Run
+    from scenarios import Device, Dtype, Statement
 
-# Frameworks, drawing and tables are imported where they are used, so that `gradtwin list` starts at once.
+# Everything else is imported where it is used, so that the command starts at once and can be interrupted.
 
 DISAGREE, USAGE, RAISED, UNREADABLE, INTERRUPTED = 1, 2, 3, 4, 130
 RUNS = Path("gradtwin-runs")
+DEVICES: "tuple[Device, ...]" = ("auto", "cpu", "gpu")
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -42,12 +44,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and 
 @app.command("list")
 def list_scenarios(*, as_json: Json = False) -> None:
     """List the scenarios in teaching order."""
+    import scenarios
+
     if as_json:
-        typer.echo(json.dumps([_summary(statement) for statement in scenarios.ALL], indent=2))
+        _write(json.dumps([_summary(statement) for statement in scenarios.ALL], indent=2))
         return
     width = max(len(statement.name) for statement in scenarios.ALL)
-    for statement in scenarios.ALL:
-        typer.echo(f"{statement.name:{width}}  {statement.title}")
+    _write("\n".join(f"{statement.name:{width}}  {statement.title}" for statement in scenarios.ALL))
 
 
 @app.command()
@@ -68,45 +71,64 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run scenarios on both sides from the same bits, and compare them."""
-    chosen = [scenarios.get(name).name for name in names or [s.name for s in scenarios.ALL]]
-    dtypes = _dtypes(dtype)
-    place = _choose("device", device, get_args(Device))
-
-    from compare import describe, twins
-    from compare.record import Record, Run, Writer
+    import scenarios
+    from compare import twins
     from compare.report import document
+    from compare.runner import DTYPES
+
+    asked = names or [statement.name for statement in scenarios.ALL]
+    chosen = list(dict.fromkeys(scenarios.get(name).name for name in asked))
+    dtypes = DTYPES if dtype == "both" else (_choose("dtype", dtype, DTYPES, "both"),)
+    place = twins.resolve(_choose("device", device, DEVICES))
+    directory = output or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
+    finished, trouble, code = _carry_out(directory, chosen, dtypes, place)
+    if not code:
+        _say(f"Saved in {directory}; `gradtwin report {shlex.quote(str(directory))}` makes the page.")
+    words = _complain(finished.records, directory)
+    if as_json:
+        _write(document(finished).decode())
+    elif finished.records:
+        _write(_overview(finished.records))
+    if code:
+        total = len(chosen) * len(dtypes)
+        _fail(f"{trouble} {len(finished.records)} of {total} records are saved in {directory}.", code)
+    raise typer.Exit(RAISED if "raised" in words else DISAGREE if "disagree" in words else 0)
+
+
+def _carry_out(
+    directory: Path, names: "Sequence[str]", dtypes: "Sequence[Dtype]", device: "Device"
+) -> "tuple[Run, str, int]":
+    """Run and save everything; returns what is on disk, and what stopped it, if anything, with its code."""
+    from compare.record import UnwritableRunError, Writer, read
     from compare.runner import environment, records
 
-    made: list[Record] = []
-    place = twins.resolve(place)
-    directory = output or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
-    setting = environment(chosen, dtypes, place)
-    writer = Writer(directory, setting)
-    interrupted = False
-    try:
-        for record in _progress(
-            records(chosen, dtypes=dtypes, device=place), total=len(chosen) * len(dtypes)
-        ):
-            writer.add(record)
-            made.append(record)
-    except KeyboardInterrupt:
-        interrupted = True
+    writer = Writer(directory, environment(names, dtypes, device))
+    trouble, code = "", 0
+    with _Interruptible() as interrupt:
+        try:
+            for record in _progress(records(names, dtypes=dtypes, device=device), len(names) * len(dtypes)):
+                writer.add(record)
+                if interrupt.came:
+                    break
+        except KeyboardInterrupt:
+            pass
+        except UnwritableRunError as error:
+            trouble, code = str(error), USAGE
+    if interrupt.came:
+        trouble, code = "interrupted:", INTERRUPTED
+    return read(directory), trouble, code
 
-    if as_json:
-        sys.stdout.buffer.write(document(Run(setting, tuple(made))) + b"\n")
-    elif made:
-        _print_table(describe.overview(made), describe.LEGEND)
-    for record in made:
+
+def _complain(records: "Sequence[Record]", directory: Path) -> set[str]:
+    """Say what did not agree, a sentence each; returns the verdicts that came up."""
+    from compare import describe
+
+    for record in records:
         if describe.word(record) != "agree":
-            typer.echo(f"{record.scenario} ({record.dtype}): {describe.sentence(record)}", err=True)
+            _say(f"{record.scenario} ({record.dtype}): {describe.sentence(record)}")
         if record.failure is not None:
-            typer.echo(f"  The traceback is kept in {writer.path}.", err=True)
-    if interrupted:
-        total = len(chosen) * len(dtypes)
-        _fail(f"interrupted: {len(made)} of {total} records are saved in {directory}.", INTERRUPTED)
-    typer.echo(f"Saved in {directory}; `gradtwin report {directory}` makes the page.", err=True)
-    words = {describe.word(record) for record in made}
-    raise typer.Exit(RAISED if "raised" in words else DISAGREE if "disagree" in words else 0)
+            _say(f"  The traceback is kept in {directory / 'records.jsonl'}.")
+    return {describe.word(record) for record in records}
 
 
 @app.command()
@@ -128,33 +150,69 @@ def report(
     content = render(directory, kind)
     target = output or directory / f"report.{kind}"
     if str(target) == "-":
-        sys.stdout.buffer.write(content)
+        _write(content.decode())
         return
+    if target.resolve() in {(directory / part).resolve() for part in ("run.json", "records.jsonl")}:
+        _fail(f"{target} is part of the saved run; choose another file with -o.", USAGE)
     try:
         target.write_bytes(content)
     except OSError as error:
         _fail(f"cannot write {target}: {error.strerror}; choose another file with -o.", USAGE)
-    typer.echo(f"Wrote {target}.", err=True)
+    _say(f"Wrote {target}.")
 
 
 def main() -> NoReturn:
     """Run the command line; every error is one sentence on standard error and an exit code."""
-    from compare.record import UnreadableRunError, UnwritableRunError
-
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal may not know every sign
+    before = signal.signal(signal.SIGINT, _interrupted_early)
     try:
         app()
-    except (UnavailableError, UnwritableRunError) as error:
-        _fail(str(error), USAGE)
-    except UnreadableRunError as error:
-        _fail(str(error), UNREADABLE)
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed: `pip install gradtwin` brings it along.", USAGE)
-    except KeyboardInterrupt:
-        _fail("interrupted before anything was finished.", INTERRUPTED)
+        _fail(f"{error.name} is not installed: `make report` sets everything up.", USAGE)
+    except ValueError as error:
+        from compare.record import UnreadableRunError, UnwritableRunError
+        from scenarios import UnavailableError
+
+        if isinstance(error, UnreadableRunError):
+            _fail(str(error), UNREADABLE)
+        if isinstance(error, UnwritableRunError):
+            _fail(f"{error} Choose another directory with -o.", USAGE)
+        if isinstance(error, UnavailableError):
+            _fail(str(error), USAGE)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
     sys.exit(0)
 
 
-def _summary(statement: Statement) -> dict[str, object]:
+class _Interruptible:
+    """While records are made, Ctrl-C raises, and is remembered for where an exception gets lost.
+
+    Before, nothing is finished, and the process may end at once; after, what is left to do is quick.
+    """
+
+    def __enter__(self) -> "_Interruptible":
+        self.came = False
+        signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def _interrupt(self, *_: object) -> None:
+        self.came = True
+        raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupted_early(*_: object) -> None:
+    # Raising would not do: while a framework is imported, its callbacks may swallow an exception.
+    os.write(2, b"gradtwin: interrupted before anything was finished.\n")
+    os._exit(INTERRUPTED)
+
+
+def _summary(statement: "Statement") -> dict[str, object]:
     training = statement.training
     return {
         "name": statement.name,
@@ -166,16 +224,13 @@ def _summary(statement: Statement) -> dict[str, object]:
     }
 
 
-def _dtypes(choice: str) -> tuple[Dtype, ...]:
-    every: tuple[Dtype, ...] = get_args(Dtype)
-    return every if _choose("dtype", choice, (*every, "both")) == "both" else (choice,)  # type: ignore[return-value]
+def _choose(kind: str, choice: str, options: Sequence[Choice], *others: str) -> Choice:
+    from scenarios import unavailable
 
-
-def _choose(kind: str, choice: str, options: Sequence[Choice]) -> Choice:
     for option in options:
         if option == choice:
             return option
-    raise unavailable(kind, choice, options)
+    raise unavailable(kind, choice, (*options, *others))
 
 
 def _newest() -> Path:
@@ -196,20 +251,49 @@ def _progress(records: "Iterable[Record]", total: int) -> "Iterable[Record]":
     )
 
 
-def _print_table(table: "Table", legend: str) -> None:
+def _overview(records: "Sequence[Record]") -> str:
+    """The verdicts as a table; on a terminal too narrow for all columns, the first ones that fit."""
     from rich.console import Console
-    from rich.table import Table as Grid
+    from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width that a table would have to fit
-    grid = Grid(*table.header)
-    for row in table.rows:
-        grid.add_row(*row)
-    console.print(grid)
-    console.print(legend, style="dim")
+    from compare import describe
+
+    table = describe.overview(records)
+    terminal = Console()
+    width = terminal.width if terminal.is_terminal else 200  # a file or a pipe has no width to fit
+    for columns in range(len(table.header), 0, -1):
+        grid = Table(*table.header[:columns])
+        for row in table.rows:
+            grid.add_row(*row[:columns])
+        if Console(width=1000).measure(grid).maximum <= width:
+            break
+    text = StringIO()
+    Console(file=text, width=width).print(grid)
+    left_out = table.header[columns:]
+    hidden = f"Not shown for want of width: {', '.join(left_out)}.\n" if left_out else ""
+    return text.getvalue() + hidden + describe.LEGEND
+
+
+def _write(text: str) -> None:
+    """Print to standard output; a reader who has left is no error, a full disk is."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the flush at exit fails once more
+    except (OSError, AttributeError) as error:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        why = getattr(error, "strerror", None) or "it is closed"
+        _fail(f"cannot write to standard output: {why}.", USAGE)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError, AttributeError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"gradtwin: {message}", err=True)
+    _say(f"gradtwin: {message}")
     sys.exit(code)

@@ -37,7 +37,8 @@ def _scope(record: Record) -> str:
 def sentence(record: Record) -> str:
     """The verdict in a plain sentence, with the first thing that is wrong if something is."""
     if record.failure is not None:
-        return f"The {record.failure.side} twin raised {record.failure.message}"
+        who = f"{record.failure.side} twin" if record.failure.side in SIDES else record.failure.side
+        return f"The {who} raised {record.failure.message}"
     if record.verdict is None:
         return "Nothing was judged."
     if record.verdict.complaints:
@@ -47,10 +48,11 @@ def sentence(record: Record) -> str:
     worst = max(judged, key=lambda d: d.ulps)
     measured = len(record.verdict.differences) - len(judged)
     rest = f" {measured} more are measured but not judged in {record.dtype}." if measured else ""
+    where = " at the start" if measured else ""
     if worst.ulps == 0:
-        return f"They agree: all {len(judged)} judged quantities are equal.{rest}"
+        return f"They agree{where}: all {len(judged)} judged quantities are equal.{rest}"
     return (
-        f"They agree: of {len(judged)} judged quantities, the {worst.quantity} differ most, by "
+        f"They agree{where}: of {len(judged)} judged quantities, the {worst.quantity} differ most, by "
         f"{worst.ulps:.1f} ULPs of the {LIMIT} put down to rounding.{rest}"
     )
 
@@ -65,7 +67,7 @@ def overview(records: Sequence[Record]) -> Table:
             "verdict",
             "ULPs",
             "gradient",
-            "parts at step",
+            "first unequal step",
             "truth",
             "published",
             "imperative",
@@ -76,10 +78,10 @@ def overview(records: Sequence[Record]) -> Table:
 
 
 LEGEND = (
-    "agree at start: a float32 run is judged on its start values, and only measured along its steps. "
+    "agree at start: along a float32 run the distance between the sides is measured, not judged. "
     "ULPs: largest judged difference. gradient: largest relative difference of a gradient (maximum norms), "
-    "at any step. parts at step: first step with a bit that differs. truth: largest relative distance of "
-    "a gradient from its closed form or central differences. imperative, functional: seconds of a warm run "
+    "at any step. first unequal step: first step with a bit that differs. truth: largest relative distance "
+    "of a gradient from its closed form or central differences. imperative, functional: time of a warm run "
     "that records nothing, a first impression."
 )
 
@@ -112,7 +114,7 @@ def tables(record: Record) -> Iterator[Table]:
     verdict, results = record.verdict, record.results
     yield Table(
         "Differences between the sides",
-        ("quantity", "verdict", "absolute", "relative", "ULPs", "where", "parts at step"),
+        ("quantity", "verdict", "absolute", "relative", "ULPs", "where", "first unequal step"),
         tuple(
             (
                 d.quantity,

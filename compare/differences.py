@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scenarios import Arrays
+from scenarios import Arrays, Dtype
 
 #: Largest difference, in ULPs, that is put down to rounding. Provisional: one constant for every scenario,
 #: quantity and dtype. Honest twins stay an order of magnitude below it, and one start value off by 1e-9
@@ -52,6 +52,7 @@ def between(
     left: Arrays,
     right: Arrays,
     *,
+    dtype: Dtype,
     judged: bool,
     steps: np.ndarray | None = None,
     scale: float = 0.0,
@@ -62,31 +63,32 @@ def between(
         quantity: its name in words.
         left: the imperative side's arrays by name.
         right: the functional side's.
+        dtype: of the run, which every array must have.
         judged: whether it counts for the verdict; what cannot be compared at all always does.
         steps: the recorded steps, if the arrays carry them as their first axis.
         scale: a magnitude that the quantity is known to take elsewhere in the run.
     """
-    if mismatch := _mismatch(left, right):
+    if mismatch := _mismatch(left, right, dtype):
         return incomparable(quantity, mismatch)
     rows = 1 if steps is None else len(steps)
-    gaps = {name: _gap(left[name], right[name]).reshape(rows, -1) for name in left}
+    gaps = {name: _by_row(_gap(left[name], right[name]), rows) for name in left}
     widest = max(gaps, key=lambda name: gaps[name].max(initial=0.0))
     gap_per_row = np.max([gap.max(axis=1, initial=0.0) for gap in gaps.values()], axis=0)
     size_per_row = np.max(
         [
-            _size(tree[name]).reshape(rows, -1).max(axis=1, initial=0.0)
+            _by_row(_size(tree[name]), rows).max(axis=1, initial=0.0)
             for tree in (left, right)
             for name in tree
         ],
         axis=0,
     )
     absolute = gap_per_row.max(initial=0.0)
-    unit = ulp(max(size_per_row.max(initial=0.0), scale), left[widest].dtype)
+    unit = ulp(max(size_per_row.max(initial=0.0), scale), np.dtype(dtype))
     curve = np.divide(gap_per_row, size_per_row, out=np.zeros(rows), where=gap_per_row > 0)
     ulps = np.float64(absolute / unit)
     where, first = _where(widest, gaps[widest], left[widest].shape, steps), None
     if steps is not None:
-        unequal = np.any([_unequal(left[n], right[n]).reshape(rows, -1).any(axis=1) for n in left], axis=0)
+        unequal = np.any([_by_row(_unequal(left[n], right[n]), rows).any(axis=1) for n in left], axis=0)
         first = int(steps[unequal.argmax()]) if unequal.any() else None
     return Difference(
         quantity=quantity,
@@ -114,8 +116,14 @@ def incomparable(quantity: str, why: str) -> Difference:
     )
 
 
-def _mismatch(left: Arrays, right: Arrays) -> str:
+def _by_row(array: np.ndarray, rows: int) -> np.ndarray:
+    return array.reshape(rows, array.size // max(rows, 1))
+
+
+def _mismatch(left: Arrays, right: Arrays, dtype: Dtype) -> str:
     """Why the two cannot be compared entry by entry; empty if they can."""
+    if not left and not right:
+        return "neither side has any"
     for side, here, there in (("imperative", left, right), ("functional", right, left)):
         if extra := sorted(set(here) - set(there)):
             return f"only the {side} side has {', '.join(extra)}"
@@ -125,14 +133,15 @@ def _mismatch(left: Arrays, right: Arrays) -> str:
             return (
                 f"{name} has shape {array.shape} on the imperative side and {other.shape} on the functional"
             )
-        if array.dtype != other.dtype:
-            return f"{name} is {array.dtype} on the imperative side and {other.dtype} on the functional"
+        for side, tree in (("imperative", left), ("functional", right)):
+            if tree[name].dtype != dtype:
+                return f"{name} is {tree[name].dtype} on the {side} side, in a {dtype} run"
     return ""
 
 
 def _gap(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Absolute differences in float64; equal infinities and NaNs in the same place are no difference."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         gap = np.abs(left.astype(np.float64) - right.astype(np.float64))
     same = (left == right) | (np.isnan(left) & np.isnan(right))
     return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
@@ -151,7 +160,9 @@ def _unequal(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _where(name: str, gap: np.ndarray, shape: tuple[int, ...], steps: np.ndarray | None) -> str:
-    row, entry = divmod(int(gap.argmax()), max(gap.shape[1], 1)) if gap.size else (0, 0)
+    if not gap.size:
+        return name
+    row, entry = divmod(int(gap.argmax()), gap.shape[1])
     shape = shape if steps is None else shape[1:]
     index = "".join(f"[{', '.join(map(str, np.unravel_index(entry, shape)))}]") if shape else ""
     return f"{name}{index}" + ("" if steps is None else f" at step {steps[row]}")

@@ -1,9 +1,11 @@
 """Judges two results of one statement: whether they agree, with the evidence.
 
 This verdict is provisional: one constant (:data:`compare.differences.LIMIT`) for every scenario, quantity
-and dtype. It is decided in float64. A float32 run is judged on its start values, facts and published
-figures alone: from the first step on it may drift through rounding, and how far is not for a constant to
-say, so the rest is measured and shown unjudged.
+and dtype. In float64 the two sides are compared in everything. In float32 they are compared at the start
+alone: along the steps they drift apart, most of all because optax computes Adam's bias correction in
+float32 where PyTorch computes it in double precision, and how far is not for a constant to say; that is
+measured and shown unjudged. In both, each side is held against the truth by itself: values and gradients
+at the start, and every step against the optimizer's formula and the objective at its own parameters.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,30 +52,84 @@ class Verdict:
     facts: tuple[FactCheck, ...]
 
 
-def judge(statement: Statement, dtype: Dtype, imperative: Result, functional: Result) -> Verdict:
-    """Compare two results of ``statement``, computed in ``dtype``, with each other and with the truth."""
+def judge(
+    statement: Statement,
+    dtype: Dtype,
+    imperative: Result,
+    functional: Result,
+    bare: Mapping[str, Result] | None = None,
+) -> Verdict:
+    """Compare two results of ``statement``, computed in ``dtype``, with each other and with the truth.
+
+    Args:
+        statement: what both sides were given.
+        dtype: what both sides were asked to compute in.
+        imperative: what the imperative side computed.
+        functional: what the functional side computed.
+        bare: by side, the result of the same run without recording, which is the one that is timed.
+    """
     results = dict(zip(SIDES, (imperative, functional), strict=True))
     settled = dtype == "float64"
-    differences = tuple(_differences(imperative, functional, settled=settled))
-    from_truth = tuple(distances(statement, results, judged=settled))
+    differences = (
+        *_differences(dtype, imperative, functional, settled=settled),
+        *(
+            between(
+                f"converged parameters of the {side} run, recorded or not",
+                results[side].converged,
+                result.converged,
+                dtype=dtype,
+                judged=settled,
+            )
+            for side, result in (bare or {}).items()
+            if statement.training
+        ),
+    )
+    from_truth = tuple(distances(statement, results, settled=settled))
     published = tuple(check_published(figure, results) for figure in statement.published)
     facts = tuple(_facts(statement, results))
-    complaints = tuple(_complaints(differences, from_truth, published, facts))
+    complaints = (
+        *(complaint for side, result in results.items() for complaint in _lacks(statement, side, result)),
+        *_complaints(differences, from_truth, published, facts),
+    )
     return Verdict(not complaints, complaints, differences, from_truth, published, facts)
 
 
-def _differences(left: Result, right: Result, *, settled: bool) -> Iterator[Difference]:
+def _lacks(statement: Statement, side: str, result: Result) -> Iterator[str]:
+    """What a side owes the statement, even if the other side owes it too."""
+    if not all(np.isfinite(array).all() for array in _arrays(result)):
+        yield f"the {side} side computed NaN or infinity"
+    if statement.training is None:
+        return
+    for group, tree in (("gradient", result.gradients), ("converged value", result.converged)):
+        for name in statement.start.keys() - tree.keys():
+            yield f"the {side} side has no {group} of {name}"
+    steps = () if result.history is None else tuple(result.history.steps.tolist())
+    if steps and steps != tuple(range(steps[0], statement.training.steps + 1, steps[0])):
+        yield f"the {side} side recorded {len(steps)} steps up to {steps[-1]} of {statement.training.steps}"
+
+
+def _arrays(result: Result) -> Iterator[np.ndarray]:
+    for tree in (result.values, result.gradients, result.converged, result.outcome):
+        yield from tree.values()
+    if result.history is not None:
+        yield result.history.losses
+        yield from result.history.gradients.values()
+        yield from result.history.parameters.values()
+
+
+def _differences(dtype: Dtype, left: Result, right: Result, *, settled: bool) -> Iterator[Difference]:
     for name in {**left.values, **right.values}:
-        yield between(f"value of {name}", *_pick(name, left.values, right.values), judged=True)
+        yield between(f"value of {name}", *_pick(name, left.values, right.values), dtype=dtype, judged=True)
     if left.gradients or right.gradients:
-        yield between("gradients at the start", left.gradients, right.gradients, judged=True)
-    yield from _step_differences(left, right, settled=settled)
+        yield between("gradients at the start", left.gradients, right.gradients, dtype=dtype, judged=True)
+    yield from _step_differences(dtype, left, right, settled=settled)
     if left.converged or right.converged:
-        yield between("converged parameters", left.converged, right.converged, judged=settled)
+        yield between("converged parameters", left.converged, right.converged, dtype=dtype, judged=settled)
     for name in {**left.outcome, **right.outcome}:
         yield between(
             f"outcome of {name}",
             *_pick(name, left.outcome, right.outcome),
+            dtype=dtype,
             judged=settled,
             # A loss near zero is what a larger one has come down to, and carries that one's rounding.
             scale=float(np.abs(left.values[name]).max()) if name in left.values else 0.0,
@@ -84,7 +140,7 @@ def _pick(name: str, *trees: Arrays) -> list[Arrays]:
     return [{name: tree[name]} if name in tree else {} for tree in trees]
 
 
-def _step_differences(left: Result, right: Result, *, settled: bool) -> Iterator[Difference]:
+def _step_differences(dtype: Dtype, left: Result, right: Result, *, settled: bool) -> Iterator[Difference]:
     if left.history is None and right.history is None:
         return
     recorded = [() if r.history is None else tuple(r.history.steps.tolist()) for r in (left, right)]
@@ -99,7 +155,7 @@ def _step_differences(left: Result, right: Result, *, settled: bool) -> Iterator
         ("gradients at every step", left.history.gradients, right.history.gradients),
         ("parameters at every step", left.history.parameters, right.history.parameters),
     ):
-        yield between(quantity, here, there, judged=settled, steps=steps)
+        yield between(quantity, here, there, dtype=dtype, judged=settled, steps=steps)
 
 
 def _facts(statement: Statement, results: Mapping[str, Result]) -> Iterator[FactCheck]:

@@ -10,13 +10,15 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 import scenarios
 from compare import twins
 from compare.judge import SIDES, judge
 from compare.record import SCHEMA_VERSION, Environment, Failure, Record
 from compare.timing import measure
 from compare.twins import Twins
-from scenarios import Device, Dtype, Result
+from scenarios import Device, Dtype, Result, unavailable
 
 DTYPES: tuple[Dtype, ...] = ("float32", "float64")
 
@@ -37,7 +39,8 @@ def run(
         every: compare every ``every``-th training step; ``None`` compares none.
 
     Raises:
-        UnavailableError: a scenario or a device does not exist.
+        UnavailableError: a scenario, a dtype or a device does not exist.
+        TypeError: names or dtypes is one string instead of a sequence of them.
     """
     return tuple(records(names, dtypes=dtypes, device=device, every=every))
 
@@ -50,6 +53,11 @@ def records(
     every: int | None = 1,
 ) -> Iterator[Record]:
     """The same, one record at a time as it is finished; arguments as for :func:`run`."""
+    if isinstance(names, str) or isinstance(dtypes, str):
+        raise TypeError("names and dtypes are sequences of strings, such as ['leaves'] and ['float64'].")
+    for dtype in dtypes:
+        if dtype not in DTYPES:
+            raise unavailable("dtype", dtype, DTYPES)
     for name in names or [statement.name for statement in scenarios.ALL]:
         pair = twins.load(name)
         for dtype in dtypes:
@@ -73,19 +81,35 @@ def compare(pair: Twins, dtype: Dtype, device: Device = "cpu", *, every: int | N
         verdict=None,
     )
     results: dict[str, Result] = {}
-    for side in SIDES:
-        call = partial(getattr(pair, side).run, statement, dtype=dtype, device=device)
-        bare, recorded = (
-            (partial(call, every=None), partial(call, every=every)) if statement.training else (call, call)
-        )
-        try:
-            timing = measure(bare)
-            results[side] = recorded()
-        except Exception as error:  # noqa: BLE001  # whatever a twin raises belongs in its record
-            return replace(record, failure=_failure(side, error))
-        record = replace(record, timings={**record.timings, side: timing})
-    verdict = judge(statement, dtype, **results)
+    bare: dict[str, Result] = {}
+    culprit = ""
+    try:
+        for culprit in SIDES:
+            call = partial(getattr(pair, culprit).run, statement, dtype=dtype, device=device)
+            unrecorded = partial(call, every=None) if statement.training else call
+            timing, bare[culprit] = measure(unrecorded)
+            results[culprit] = _checked(call(every=every) if statement.training else call())
+            record = replace(record, timings={**record.timings, culprit: timing})
+        culprit = "comparison"
+        verdict = judge(statement, dtype, results["imperative"], results["functional"], bare)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a twin raises belongs in its record
+        return replace(record, timings={}, failure=_failure(culprit, error))
     return replace(record, verdict=verdict, results={side: _lean(r) for side, r in results.items()})
+
+
+def _checked(result: Result) -> Result:
+    """The result, if it is one that can be compared and saved."""
+    if not isinstance(result, Result):
+        raise TypeError(f"run returned {type(result).__name__} instead of a Result.")
+    for group in ("values", "gradients", "converged", "outcome"):
+        for name, array in getattr(result, group).items():
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+                kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                raise TypeError(f"{group} of {name} is {kind} instead of an array of floats.")
+    for name, fact in result.facts.items():
+        if not isinstance(fact, bool | int | str | tuple | None):
+            raise TypeError(f"the fact '{name}' is {type(fact).__name__}, which no record can hold.")
+    return result
 
 
 def environment(names: Sequence[str], dtypes: Sequence[Dtype], device: Device) -> Environment:
@@ -109,7 +133,7 @@ def environment(names: Sequence[str], dtypes: Sequence[Dtype], device: Device) -
     )
 
 
-def _failure(side: str, error: Exception) -> Failure:
+def _failure(side: str, error: BaseException) -> Failure:
     return Failure(
         side=side,
         message="".join(traceback.format_exception_only(error)).strip(),

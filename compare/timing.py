@@ -7,6 +7,9 @@ impression: one process runs both sides, and each call is timed once.
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,10 @@ class Timing:
     warm: float
 
 
-def measure(call: Callable[[], object]) -> Timing:
-    """Time two calls in a row."""
+def measure(call: Callable[[], T]) -> tuple[Timing, T]:
+    """Time two calls in a row; also returns what the second computed, so that it can be judged."""
     started = perf_counter()
     call()
     between = perf_counter()
-    call()
-    return Timing(first=between - started, warm=perf_counter() - between)
+    result = call()
+    return Timing(first=between - started, warm=perf_counter() - between), result

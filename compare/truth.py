@@ -11,11 +11,19 @@ from typing import Literal
 import numpy as np
 
 from compare.differences import LIMIT, ulp
-from scenarios import Arrays, Published, Result, Statement
+from scenarios import Arrays, History, Published, Result, Statement, Training
 from scenarios.types import Objective
 
-Origin = Literal["closed form", "central differences", "limit of training"]
+Origin = Literal[
+    "closed form",
+    "central differences",
+    "objective at its own parameters",
+    "the optimizer's formula",
+    "limit of training",
+]
 _TREES = ("gradients", "converged")
+_START = ("values", "gradients")
+_SAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,14 @@ class PublishedCheck:
     agrees: bool
 
 
-def distances(statement: Statement, results: Mapping[str, Result], *, judged: bool) -> Iterator[Distance]:
-    """Hold every side against the statement's truth; gradients without one, against central differences."""
+def distances(statement: Statement, results: Mapping[str, Result], *, settled: bool) -> Iterator[Distance]:
+    """Hold every side against the truth: what it starts from, what each step should do, where it should end.
+
+    Args:
+        statement: knows closed forms, an objective for central differences, and the limit of training.
+        results: of each side.
+        settled: whether what lies beyond the start may be judged against a closed form.
+    """
     exact = np.zeros(())
     known: dict[str, tuple[Origin, np.ndarray, np.ndarray]] = {
         path: ("closed form", truth, exact) for path, truth in statement.truth.items()
@@ -71,21 +85,106 @@ def distances(statement: Statement, results: Mapping[str, Result], *, judged: bo
             t for p, (_, t, _) in known.items() if p == path or (group in _TREES and p.startswith(group))
         ]
         size = max(float(np.abs(t).max()) for t in family)
+        judged = origin != "limit of training" and (settled or group in _START)
         for side, result in results.items():
             value = _at(result, path, truth.shape)
-            with np.errstate(invalid="ignore"):
-                gap = np.abs(value.astype(np.float64) - truth)
-            gap = np.where(np.isnan(gap), np.inf, gap)
-            allowed = LIMIT * ulp(size, value.dtype) + uncertainty
-            yield Distance(
-                quantity=path,
-                side=side,
-                origin=origin,
-                absolute=gap.max(),
-                relative=np.divide(gap.max(), size) if size else np.float64(np.nan),
-                uncertainty=uncertainty.max(),
-                agrees=bool(np.all(gap <= allowed)) if judged and origin != "limit of training" else None,
-            )
+            yield _distance(path, side, origin, value, truth, size, uncertainty, judged=judged)
+    for side, result in results.items():
+        yield from _own_losses(statement, side, result)
+        yield from _own_steps(statement, side, result)
+
+
+def _own_losses(statement: Statement, side: str, result: Result) -> Iterator[Distance]:
+    """The losses that a side reports, against the objective at the parameters that it reports."""
+    objective = statement.objective
+    origin: Origin = "objective at its own parameters"
+    if objective is None:
+        return
+    for name in result.values.keys() & result.outcome.keys():
+        size = float(np.abs(result.values[name]).max(initial=0.0))
+        value, own = result.outcome[name], np.array(objective(_float64(result.converged)))
+        yield _distance(f"outcome.{name}", side, origin, value, own, size, np.zeros(()), judged=True)
+        history = result.history
+        if history is None or not _consecutive(history):
+            continue
+        steps = len(history.steps)
+        # Some two hundred steps, the first and the last among them: the objective is called one by one.
+        rows = sorted({*range(0, steps, -(-steps // _SAMPLES)), steps - 1})
+        before = [{key: p[row - 1] for key, p in history.parameters.items()} for row in rows[1:]]
+        own = np.array([objective(_float64(at)) for at in (statement.start, *before)])
+        size = max(size, float(np.abs(own).max(initial=0.0)))
+        value = history.losses[rows]
+        yield _distance("history.losses", side, origin, value, own, size, np.zeros(()), judged=True)
+
+
+def _own_steps(statement: Statement, side: str, result: Result) -> Iterator[Distance]:
+    """The parameters of each step, against the optimizer's formula from the gradients of the steps so far."""
+    history, training = result.history, statement.training
+    if history is None or training is None or not _consecutive(history):
+        return
+    size = max(float(np.abs(p).max(initial=0.0)) for p in history.parameters.values())
+    for name, after in history.parameters.items():
+        before = np.concatenate([statement.start[name][None], after[:-1]]).astype(np.float64)
+        expected = before - updates(training, history.gradients[name].astype(np.float64))
+        yield _distance(
+            f"history.parameters of {name}",
+            side,
+            "the optimizer's formula",
+            after,
+            expected,
+            size,
+            np.zeros(()),
+            judged=True,
+        )
+
+
+def updates(training: Training, gradients: np.ndarray) -> np.ndarray:
+    """What each step subtracts from one parameter, ``(steps, *shape)``, from its gradients since step 1."""
+    if training.optimizer == "gradient descent":
+        return training.learning_rate * gradients
+    first, second = np.zeros_like(gradients[0]), np.zeros_like(gradients[0])
+    taken = np.empty_like(gradients)
+    for n, gradient in enumerate(gradients, start=1):
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        taken[n - 1] = first / (1 - 0.9**n) / (np.sqrt(second / (1 - 0.999**n)) + 1e-8)
+    return training.learning_rate * taken
+
+
+def _consecutive(history: History) -> bool:
+    """Whether the recorded steps are 1, 2, 3, …, with everything they left behind."""
+    steps = len(history.steps)
+    return bool(history.parameters) and steps > 0 and history.steps[-1] == steps
+
+
+def _float64(tree: Arrays) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array, dtype=np.float64) for name, array in tree.items()}
+
+
+def _distance(
+    path: str,
+    side: str,
+    origin: Origin,
+    value: np.ndarray,
+    truth: np.ndarray,
+    size: float,
+    uncertainty: np.ndarray,
+    *,
+    judged: bool,
+) -> Distance:
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.abs(value.astype(np.float64) - truth)
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    allowed = LIMIT * ulp(size, value.dtype) + uncertainty
+    return Distance(
+        quantity=path,
+        side=side,
+        origin=origin,
+        absolute=gap.max(),
+        relative=np.divide(gap.max(), size) if size else np.float64(np.nan),
+        uncertainty=uncertainty.max(),
+        agrees=bool(np.all(gap <= allowed)) if judged else None,
+    )
 
 
 def central_differences(objective: Objective, at: Arrays) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -102,23 +201,34 @@ def central_differences(objective: Objective, at: Arrays) -> dict[str, tuple[np.
     """
     point = {name: np.array(array, dtype=np.float64) for name, array in at.items()}
     unit = np.finfo(np.float64).eps
-    centre = objective(point)
+    centre, noise = objective(point), _noise(objective, point)
     found = {}
     for name, array in point.items():
         gradient, uncertainty = np.zeros_like(array), np.zeros_like(array)
         for index in np.ndindex(array.shape):
             # The width at which truncation (width²) and rounding (1/width) of a difference balance.
-            width = np.cbrt(unit) * max(1.0, abs(array[index]))
+            # A power of two, so that stepping by it rounds as little as can be.
+            width = 2.0 ** np.round(np.log2(np.cbrt(unit) * max(1.0, abs(array[index]))))
             left2, left, right, right2 = (
                 _moved(objective, point, name, index, n * width) for n in (-2, -1, 1, 2)
             )
             narrow, wide = (right - left) / (2 * width), (right2 - left2) / (4 * width)
             bend, bend2 = (right - 2 * centre + left) / width, (right2 - 2 * centre + left2) / (2 * width)
             gradient[index] = (4 * narrow - wide) / 3
-            rounding = LIMIT * unit * max(map(abs, (left2, left, centre, right, right2))) / width
+            rounding = LIMIT * max(unit * max(map(abs, (left2, left, centre, right, right2))), noise) / width
             uncertainty[index] = abs(narrow - wide) + abs(bend2 - 2 * bend) + rounding
         found[name] = gradient, uncertainty
     return found
+
+
+def _noise(objective: Objective, point: dict[str, np.ndarray]) -> float:
+    """How much ``objective`` scatters between neighbouring points: its rounding, cancellation included."""
+    unit = np.finfo(np.float64).eps
+    nearby = [
+        objective({name: np.asarray(p + k * unit * np.maximum(1, np.abs(p))) for name, p in point.items()})
+        for k in range(-4, 5)
+    ]
+    return float(np.abs(np.diff(nearby, n=2)).max())
 
 
 def _moved(

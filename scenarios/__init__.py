@@ -40,6 +40,7 @@ __all__ = [
     "Training",
     "UnavailableError",
     "get",
+    "unavailable",
 ]
 
 ALL: tuple[Statement, ...] = (

@@ -6,6 +6,7 @@ from scenarios.types import Arrays, Statement, Training, constants, stored_start
 
 _x = np.linspace(0, 1, 5)[:, None]
 _y = 4 * _x
+_start = stored_start("line_network")
 
 
 def objective(parameters: Arrays) -> float:
@@ -20,7 +21,7 @@ STATEMENT = Statement(
     name="line_network",
     title="A 1-2-2-1 network of column vectors fitted to y = 4x by Adam",
     source="Predict a straight line using NN",
-    start=stored_start("line_network"),
+    start=_start,
     data=constants(x=_x, y=_y),
     training=Training("adam", learning_rate=1e-3, steps=1000),
     facts={
@@ -39,6 +40,7 @@ STATEMENT = Statement(
         "broadcast shape of hidden1.bias": (2, 5),
         "broadcast shape of hidden2.bias": (1, 5),
     },
+    truth=constants(**{"values.loss": objective(_start)}),
     objective=objective,
     limit=constants(**{"outcome.prediction": _y}),
 )

@@ -6,6 +6,7 @@ from scenarios.types import Arrays, Statement, Training, constants, stored_start
 
 _x = np.linspace(-np.pi, np.pi, 20)[:, None]
 _y = np.sin(_x)
+_start = stored_start("sine_network")
 
 
 def predict(parameters: Arrays) -> np.ndarray:
@@ -25,9 +26,10 @@ STATEMENT = Statement(
     name="sine_network",
     title="A 1-10-10-1 ReLU network fitted to sin x by Adam",
     source="Predict the sinus curve with Neural Network (NN)",
-    start=stored_start("sine_network"),
+    start=_start,
     data=constants(x=_x, y=_y),
     training=Training("adam", learning_rate=1e-3, steps=1000),
+    truth=constants(**{"values.loss": objective(_start)}),
     objective=objective,
     limit=constants(**{"outcome.prediction": _y}),
 )

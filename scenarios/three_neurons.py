@@ -12,6 +12,12 @@ STATEMENT = Statement(
     source="Predict the sinus curve with Neural Network (NN), the layer equations",
     start=_start,
     data=sine_network.STATEMENT.data,
-    truth=constants(**{"values.neurons": _prediction, "values.matrix form": _prediction}),
+    truth=constants(
+        **{
+            "values.loss": sine_network.objective(_start),
+            "values.neurons": _prediction,
+            "values.matrix form": _prediction,
+        }
+    ),
     objective=sine_network.objective,
 )

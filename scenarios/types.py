@@ -30,7 +30,10 @@ def unavailable(kind: str, name: str, options: Sequence[str]) -> UnavailableErro
 
 @dataclass(frozen=True)
 class Training:
-    """How a scenario trains: the optimizer's name, its learning rate and the number of steps."""
+    """How a scenario trains: the optimizer's name, its learning rate and the number of steps.
+
+    ``adam`` has PyTorch's and optax's common defaults: decays 0.9 and 0.999, epsilon 1e-8 outside the root.
+    """
 
     optimizer: Literal["adam", "gradient descent"]
     learning_rate: float

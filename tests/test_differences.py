@@ -16,7 +16,8 @@ STEPS = np.array([10, 20, 30])
 
 
 def measure(left, right, **options):
-    return between("q", {"x": left}, {"x": right}, judged=True, **options)
+    dtype = str(left.dtype)
+    return between("q", {"x": left}, {"x": right}, dtype=dtype, judged=True, **options)
 
 
 @given(floats)
@@ -52,7 +53,7 @@ def test_the_limit_is_the_last_difference_that_agrees(ulps, agrees):
 
 
 def test_a_large_difference_that_is_not_judged_is_measured_and_left_open():
-    difference = between("q", {"x": np.zeros(1)}, {"x": np.ones(1)}, judged=False)
+    difference = between("q", {"x": np.zeros(1)}, {"x": np.ones(1)}, dtype="float64", judged=False)
     assert difference.agrees is None
     assert difference.absolute == 1
 
@@ -60,7 +61,7 @@ def test_a_large_difference_that_is_not_judged_is_measured_and_left_open():
 def test_an_entry_of_pure_cancellation_is_measured_against_the_whole_tree():
     left = {"a": np.array([200.0]), "b": np.array([1e-15])}
     right = {"a": np.array([200.0]), "b": np.array([-1e-15])}
-    assert between("q", left, right, judged=True).ulps < 1
+    assert between("q", left, right, dtype="float64", judged=True).ulps < 1
 
 
 def test_a_loss_near_zero_is_measured_against_what_it_has_been():
@@ -102,7 +103,9 @@ def test_zeros_of_opposite_sign_part_in_a_bit_but_not_in_value():
 
 
 def test_an_entry_that_one_side_lacks_cannot_agree():
-    difference = between("q", {"x": np.ones(1)}, {"x": np.ones(1), "y": np.ones(1)}, judged=False)
+    difference = between(
+        "q", {"x": np.ones(1)}, {"x": np.ones(1), "y": np.ones(1)}, dtype="float64", judged=False
+    )
     assert difference.agrees is False
     assert difference.note == "only the functional side has y"
 
@@ -116,4 +119,34 @@ def test_another_shape_cannot_agree_even_if_it_would_broadcast():
 def test_another_dtype_cannot_agree_even_if_every_value_is_the_same():
     difference = measure(np.ones(1, np.float32), np.ones(1))
     assert difference.agrees is False
-    assert difference.note == "x is float32 on the imperative side and float64 on the functional"
+    assert difference.note == "x is float64 on the functional side, in a float32 run"
+
+
+def test_a_dtype_that_both_sides_share_but_nobody_asked_for_cannot_agree():
+    leak = {"x": np.ones(1, np.float32)}
+    difference = between("q", leak, leak, dtype="float64", judged=True)
+    assert difference.agrees is False
+    assert difference.note == "x is float32 on the imperative side, in a float64 run"
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.bool_, np.complex128])
+def test_what_is_no_real_number_is_refused_and_not_compared(kind):
+    assert (
+        between("q", {"x": np.ones(1, kind)}, {"x": np.ones(1, kind)}, dtype="float64", judged=True).agrees
+        is False
+    )
+
+
+def test_nothing_on_either_side_cannot_agree():
+    assert between("q", {}, {}, dtype="float64", judged=True).note == "neither side has any"
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (3, 0)])
+@pytest.mark.parametrize("steps", [None, STEPS])
+def test_empty_arrays_have_no_entry_that_could_differ(shape, steps):
+    array = np.ones(shape if steps is None else (3, *shape))
+    assert measure(array, array.copy(), steps=steps).ulps == 0
+
+
+def test_no_steps_at_all_have_no_entry_that_could_differ():
+    assert measure(np.ones((0, 2)), np.ones((0, 2)), steps=np.zeros(0, int)).ulps == 0

@@ -147,7 +147,10 @@ def test_a_disagreement_is_the_first_thing_its_section_says(run):
 def test_a_float32_agreement_says_that_it_covers_the_start_alone():
     (record,) = compare.run(["root_finding"], dtypes=["float32"])
     assert describe.overview([record]).rows[0][2] == "agree at start"
-    assert describe.sentence(record).endswith("5 more are measured but not judged in float32.")
+    assert describe.sentence(record) == (
+        "They agree at the start: all 2 judged quantities are equal. "
+        "7 more are measured but not judged in float32."
+    )
 
 
 @pytest.mark.parametrize(
