@@ -188,9 +188,10 @@ def main() -> NoReturn:
 
 
 class _Interruptible:
-    """While records are made, Ctrl-C raises, and is remembered for where an exception gets lost.
+    """While records are made, the first Ctrl-C waits for the record at hand and the second raises.
 
-    Before, nothing is finished, and the process may end at once; after, what is left to do is quick.
+    Raising at once would lose that record, and a framework's callback may swallow the exception. Before,
+    nothing is finished, and the process may end at once; after, what is left to do is quick.
     """
 
     def __enter__(self) -> "_Interruptible":
@@ -199,8 +200,10 @@ class _Interruptible:
         return self
 
     def _interrupt(self, *_: object) -> None:
+        if self.came:
+            raise KeyboardInterrupt
         self.came = True
-        raise KeyboardInterrupt
+        _say("Finishing the record at hand; Ctrl-C again stops at once.")
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -255,11 +255,19 @@ def _value(array: np.ndarray) -> str:
     return f"norm {np.linalg.norm(array.astype(np.float64)):.9g}"
 
 
+def loss_gap(results: Mapping[str, Result]) -> np.ndarray:
+    """How far the losses are apart at each step that both sides recorded, in float64."""
+    losses = [r.history.losses.astype(np.float64) for r in results.values() if r.history is not None]
+    rows = min((len(curve) for curve in losses), default=0) if len(losses) == len(SIDES) else 0
+    with np.errstate(invalid="ignore"):
+        return np.abs(losses[0][:rows] - losses[-1][:rows]) if rows else np.zeros(0)
+
+
 def _losses(results: Mapping[str, Result]) -> Table:
     """The loss at about eleven steps, as the note's loops print it."""
+    gap = loss_gap(results)
     histories = [result.history for result in results.values() if result.history is not None]
-    rows = min(len(history.steps) for history in histories)
-    shown = sorted({*range(0, rows, max(1, rows // 10)), rows - 1}) if rows else []
+    shown = sorted({*range(0, len(gap), max(1, len(gap) // 10)), len(gap) - 1}) if len(gap) else []
     return Table(
         "Loss along the run",
         ("step", *SIDES, "difference"),
@@ -267,7 +275,7 @@ def _losses(results: Mapping[str, Result]) -> Table:
             (
                 str(histories[0].steps[i]),
                 *(f"{history.losses[i]:.9g}" for history in histories),
-                small(abs(float(histories[0].losses[i]) - float(histories[1].losses[i]))),
+                small(float(gap[i])),
             )
             for i in shown
         ),

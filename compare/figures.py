@@ -7,8 +7,10 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from compare import describe
 from compare.record import Record
 
 # The two sides are told apart by colour (a pair safe for colour-blind readers) and by line.
@@ -27,68 +29,77 @@ class Drawing:
 
 
 def draw(record: Record) -> Iterator[Drawing]:
-    """Every figure that the record has data for: loss curves, fits, activation functions."""
+    """Every figure that the record has data for: loss curves, fits, activation functions.
+
+    A curve that a side lacks, or that does not fit its x, is left out; the verdict says why it is missing.
+    """
     if record.verdict is None:
         return
-    if all(result.history is not None for result in record.results.values()):
-        yield _losses(record)
-    if all("prediction" in result.outcome for result in record.results.values()):
-        yield _fit(record)
+    if any(result.history is not None for result in record.results.values()):
+        yield Drawing(
+            f"Loss of both sides in {record.dtype}, and how far they are apart (gaps: equal)",
+            _svg(losses(record)),
+        )
+    if "y" in record.data and record.training is not None:
+        yield Drawing(f"Predicted against exact after training in {record.dtype}", _svg(fit(record)))
     if "x" in record.start:
-        yield _functions(record)
+        yield Drawing(
+            f"Activation functions and their derivatives in {record.dtype}", _svg(functions(record))
+        )
 
 
-def _losses(record: Record) -> Drawing:
+def losses(record: Record) -> Figure:
+    """Loss curves above, their distance below."""
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    histories = {
-        side: result.history for side, result in record.results.items() if result.history is not None
-    }
-    for side, history in histories.items():
+    curves = {side: r.history for side, r in record.results.items() if r.history is not None}
+    for side, history in curves.items():
         above.semilogy(history.steps, history.losses, label=side, **_STYLE[side])
     above.set_ylabel("loss")
     above.legend()
-    left, right = histories.values()
-    rows = min(len(left.steps), len(right.steps))
-    gap = np.abs(left.losses[:rows].astype(np.float64) - right.losses[:rows])
-    below.semilogy(
-        left.steps[:rows], np.where(gap > 0, gap, np.nan), ".", color="black", markersize=2, rasterized=True
-    )
+    gap = describe.loss_gap(record.results)
+    steps = next(iter(curves.values())).steps[: len(gap)]
+    below.semilogy(steps, np.where(gap > 0, gap, np.nan), ".", color="black", markersize=2, rasterized=True)
     below.set_xlabel("step")
     below.set_ylabel("|difference|")
-    return Drawing(
-        f"Loss of both sides in {record.dtype}, and how far they are apart (gaps: equal)", _svg(figure)
-    )
+    return figure
 
 
-def _fit(record: Record) -> Drawing:
+def fit(record: Record) -> Figure:
+    """The exact points and both sides' predictions."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
     x = record.data["x"].ravel()
     axes.plot(x, record.data["y"].ravel(), "o", color="black", markersize=3, label="exact")
     for side, result in record.results.items():
-        axes.plot(x, result.outcome["prediction"].ravel(), label=side, **_STYLE[side])
+        _line(axes, x, result.outcome.get("prediction"), side)
     axes.set_xlabel("x")
     axes.set_ylabel("y")
     axes.legend()
-    return Drawing(f"Predicted against exact after training in {record.dtype}", _svg(figure))
+    return figure
 
 
-def _functions(record: Record) -> Drawing:
+def functions(record: Record) -> Figure:
+    """Every function above its derivative."""
     figure = Figure(figsize=(9.0, 4.6), layout="constrained")
     x = record.start["x"]
-    names = list(next(iter(record.results.values())).values)
-    grid = figure.subplots(2, len(names), sharex=True, squeeze=False)
+    names = list(dict.fromkeys(name for result in record.results.values() for name in result.values))
+    grid = figure.subplots(2, max(1, len(names)), sharex=True, squeeze=False)
     for column, name in enumerate(names):
         for side, result in record.results.items():
-            grid[0, column].plot(x, result.values[name], label=side, **_STYLE[side])
-            grid[1, column].plot(x, result.gradients[name], label=side, **_STYLE[side])
+            _line(grid[0, column], x, result.values.get(name), side)
+            _line(grid[1, column], x, result.gradients.get(name), side)
         grid[0, column].set_title(name)
         grid[1, column].set_xlabel("x")
     grid[0, 0].set_ylabel("s(x)")
     grid[1, 0].set_ylabel("s′(x)")
     grid[0, 0].legend()
-    return Drawing(f"Activation functions and their derivatives in {record.dtype}", _svg(figure))
+    return figure
+
+
+def _line(axes: Axes, x: np.ndarray, y: np.ndarray | None, side: str) -> None:
+    if y is not None and y.size == x.size:
+        axes.plot(x, y.ravel(), label=side, **_STYLE[side])
 
 
 def _svg(figure: Figure) -> str:

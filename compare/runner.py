@@ -58,7 +58,7 @@ def records(
     for dtype in dtypes:
         if dtype not in DTYPES:
             raise unavailable("dtype", dtype, DTYPES)
-    for name in names or [statement.name for statement in scenarios.ALL]:
+    for name in [statement.name for statement in scenarios.ALL] if names is None else names:
         pair = twins.load(name)
         for dtype in dtypes:
             yield compare(pair, dtype, twins.resolve(device), every=every)

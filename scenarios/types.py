@@ -23,7 +23,7 @@ class UnavailableError(ValueError):
 
 def unavailable(kind: str, name: str, options: Sequence[str]) -> UnavailableError:
     """The error for a ``kind`` that has no such ``name``: it suggests the nearest, or lists all."""
-    nearest = get_close_matches(name, options, n=1)
+    nearest = get_close_matches(name.lower(), options, n=1)
     hint = f"did you mean '{nearest[0]}'?" if nearest else f"choose from {', '.join(options)}."
     return UnavailableError(f"no {kind} is called '{name}': {hint}")
 

@@ -1,6 +1,8 @@
 """The command: what it prints, what it saves, and the code it ends with."""
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import scenarios
@@ -283,7 +286,8 @@ def test_report_into_a_place_that_cannot_be_written_ends_with_2(gradtwin):
     )
 
 
-def test_ctrl_c_ends_with_130_keeps_what_was_finished_and_the_report_says_what_is_missing(tmp_path):
+def interrupted(tmp_path, records, presses):
+    """Run everything, and press Ctrl-C once that many records are saved; returns the ended process."""
     process = subprocess.Popen(
         [*GRADTWIN, "run", "-o", "here"],
         cwd=tmp_path,
@@ -293,25 +297,178 @@ def test_ctrl_c_ends_with_130_keeps_what_was_finished_and_the_report_says_what_i
     )
     path = tmp_path / "here" / "records.jsonl"
     deadline = time.monotonic() + 120
-    while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
+    while not (path.exists() and path.read_bytes().count(b"\n") >= records):
         assert process.poll() is None
         assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+@pytest.mark.parametrize("records", [1, 3, 8])
+def test_ctrl_c_ends_with_130_keeps_what_was_finished_and_the_report_says_what_is_missing(tmp_path, records):
+    ended = interrupted(tmp_path, records, presses=1)
     finished = len(read(tmp_path / "here").records)
-    assert process.returncode == 130
-    assert 3 <= finished < 18
-    assert err == f"gradtwin: interrupted: {finished} of 18 records are saved in here.\n"
-    assert "leaves" in out
-    page = subprocess.run(
-        [*GRADTWIN, "report", "here", "--format", "md", "-o", "-"],
+    assert ended.code == 130
+    assert records <= finished < 18
+    assert ended.err == (
+        "Finishing the record at hand; Ctrl-C again stops at once.\n"
+        f"gradtwin: interrupted: {finished} of 18 records are saved in here.\n"
+    )
+    assert "leaves" in ended.out
+    command = [*GRADTWIN, "report", "here", "--format", "md", "-o", "-"]
+    page = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    missing = f"The run was interrupted: {finished} records were finished, {18 - finished} are missing."
+    assert missing in page.stdout
+
+
+def test_a_second_ctrl_c_stops_at_once_and_keeps_what_was_finished(tmp_path):
+    ended = interrupted(tmp_path, 2, presses=2)
+    assert ended.code == 130
+    finished = len(read(tmp_path / "here").records)
+    assert f"gradtwin: interrupted: {finished} of 18 records are saved in here.\n" in ended.err
+
+
+@pytest.mark.parametrize("command", ["list", "run", "report"])
+def test_ctrl_c_before_anything_is_finished_is_one_sentence_and_130(tmp_path, command):
+    code = (
+        "import os, signal, sys\n"
+        "from compare import cli\n"
+        "sys.argv = ['gradtwin', sys.argv[1]]\n"
+        "cli.typer.Typer.__call__ = lambda app: os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli.main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "gradtwin: interrupted before anything was finished.\n"
+
+
+def shell(tmp_path, line, **environment):
+    """Run a line of shell in which `gradtwin` is the command."""
+    gradtwin = " ".join(map(shlex.quote, GRADTWIN))
+    return subprocess.run(
+        ["bash", "-c", line.replace("gradtwin", gradtwin, 1)],
         cwd=tmp_path,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+
+
+def test_a_terminal_that_does_not_know_every_sign_gets_question_marks_and_no_traceback(tmp_path):
+    ended = shell(tmp_path, "gradtwin list", PYTHONIOENCODING="ascii")
+    assert ended.returncode == 0
+    assert "Q = a? ? 3b at (7, 8)" in ended.stdout
+
+
+def test_a_reader_who_has_left_is_no_error(tmp_path):
+    ended = shell(tmp_path, "gradtwin list | true; exit ${PIPESTATUS[0]}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_full_disk_behind_standard_output_ends_with_2_and_one_sentence(tmp_path):
+    ended = shell(tmp_path, "gradtwin list > /dev/full")
+    sentence = "gradtwin: cannot write to standard output: No space left on device.\n"
+    assert (ended.returncode, ended.stderr) == (2, sentence)
+
+
+def test_a_closed_standard_output_ends_with_2_and_one_sentence(tmp_path):
+    ended = shell(tmp_path, "gradtwin list >&-")
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "gradtwin: cannot write to standard output: it is closed.\n",
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 80, 100, 200])
+def test_a_narrow_terminal_gets_whole_columns_or_none(gradtwin, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = gradtwin("run", "leaves", "--dtype", "float64").out
+    assert "…" not in out
+    assert ("Not shown for want of width: " in out) is (columns < 130)
+
+
+def unchecked(**fields):
+    """A result whose fields no type checker has seen, as outside these tests."""
+    result = scenarios.Result(values={"a": np.ones(1)})
+    for name, value in fields.items():
+        object.__setattr__(result, name, value)
+    return result
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        unchecked(values={"a": [1.0]}),
+        unchecked(values={"a": np.ones(1, int)}),
+        unchecked(values={"a": np.ones(1, complex)}),
+        unchecked(facts={"x": 1.5}),
+        unchecked(facts={"x": np.True_}),
+        unchecked(gradients={"a": None}),
+    ],
+    ids=["nothing", "list", "integers", "complex", "float fact", "numpy fact", "no gradient"],
+)
+def test_a_twin_that_returns_what_cannot_be_compared_has_failed_and_the_others_still_run(
+    gradtwin, monkeypatch, tmp_path, result
+):
+    replace_twin(monkeypatch, "leaves", "functional", lambda statement, **options: result)
+    answer = gradtwin("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
+    assert answer.code == 3
+    assert "leaves (float64): The functional twin raised TypeError: " in answer.err
+    failed, finished = read(tmp_path / "here").records
+    assert failed.failure.side == "functional"
+    assert finished.verdict.agrees
+
+
+def test_a_twin_that_exits_has_failed_and_does_not_take_the_command_along(gradtwin, monkeypatch):
+    replace_twin(monkeypatch, "leaves", "imperative", lambda statement, **options: sys.exit(5))
+    assert gradtwin("run", "leaves", "--dtype", "float64").code == 3
+
+
+def test_a_run_that_disagrees_can_still_be_rendered(gradtwin, monkeypatch):
+    empty = scenarios.Result(values={}, gradients={"relu": np.ones(3)})
+    replace_twin(monkeypatch, "activations", "functional", lambda statement, **options: empty)
+    assert gradtwin("run", "activations", "-o", "here").code == 1
+    for kind in ("html", "md", "json"):
+        assert gradtwin("report", "here", "--format", kind).code == 0
+
+
+def test_report_does_not_write_over_the_run_it_reads(gradtwin, tmp_path):
+    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    answer = gradtwin("report", "here", "-o", "here/records.jsonl")
+    assert (answer.code, answer.err) == (
+        2,
+        "gradtwin: here/records.jsonl is part of the saved run; choose another file with -o.\n",
+    )
+    assert len(read(tmp_path / "here").records) == 1
+
+
+def test_a_scenario_named_twice_runs_once_and_a_name_in_capitals_gets_its_hint(gradtwin, tmp_path):
+    gradtwin("run", "leaves", "chain_rule", "leaves", "--dtype", "float32", "-o", "here")
+    assert [r.scenario for r in read(tmp_path / "here").records] == ["leaves", "chain_rule"]
     assert (
-        f"The run was interrupted: {finished} records were finished, {18 - finished} are missing."
-        in page.stdout
+        gradtwin("run", "LEAVES").err == "gradtwin: no scenario is called 'LEAVES': did you mean 'leaves'?\n"
     )
+
+
+@pytest.mark.parametrize("arguments", [{"names": "leaves"}, {"names": ["leaves"], "dtypes": "float64"}])
+def test_python_is_told_that_one_string_is_no_sequence_of_names(arguments):
+    with pytest.raises(TypeError, match="names and dtypes are sequences of strings"):
+        runner.run(**arguments)
+
+
+def test_python_is_told_which_dtypes_there_are():
+    with pytest.raises(scenarios.UnavailableError, match="no dtype is called 'float16'"):
+        runner.run(["leaves"], dtypes=["float16"])
+
+
+def test_no_names_are_not_all_names():
+    assert runner.run([]) == ()
