@@ -26,7 +26,7 @@ def select(device: Device = "auto") -> jax.Device:
     if device == "cpu" or (device == "auto" and jax.default_backend() != "gpu"):
         return jax.devices("cpu")[0]
     if jax.default_backend() != "gpu":
-        raise UnavailableError("JAX sees no GPU on this machine: use --device cpu or --device auto.")
+        raise UnavailableError("JAX sees no GPU on this machine: ask for the device 'cpu' or 'auto'.")
     return jax.devices("gpu")[0]
 
 

@@ -38,10 +38,13 @@ def run(
         once = gradient(inputs)
 
         tapped = gradient({**inputs, "tap": jnp.zeros_like(Q)})
-        retained = {"Q": tapped.pop("tap")}
-        accumulated = jax.tree.map(jnp.add, once, tapped)
+        with_Q = {("Q" if name == "tap" else name): g for name, g in tapped.items()}
+        accumulated = {name: once[name] + with_Q[name] for name in once}
         return Result(
             values=leave({"Q": Q, "P": P, **{f"accumulated {name}": g for name, g in accumulated.items()}}),
-            gradients=leave({**once, **retained}),
-            facts={"Q.grad is None unless retained": "Q" not in once},
+            gradients=leave({**once, "Q": with_Q["Q"]}),
+            facts={
+                "gradients after backward": ", ".join(once),
+                "gradients after retain_grad": ", ".join(with_Q),
+            },
         )

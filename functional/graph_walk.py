@@ -38,6 +38,7 @@ def run(
             values=leave({"Q": Q}),
             gradients=leave(gradients),
             facts={
+                "Q.requires_grad": program.outputs["Q"] in program.depends_on(set(inputs)),
                 **before,
                 "walk": program.walk("Q"),
                 **{f"branch {i} ends at": branch.inputs[0] for i, branch in enumerate(branches) if branch},

@@ -106,7 +106,7 @@ def run(
         return Result(
             values=leave({"loss": value}),
             gradients=leave(gradients),
-            facts=shapes(params, data["x"]),
+            facts=shapes(converged, data["x"]),
             history=leave_history(rows, every),
             converged=leave(converged),
             outcome=leave(outcome(converged, **data)),

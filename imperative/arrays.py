@@ -17,7 +17,7 @@ def select(device: Device = "auto") -> torch.device:
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise UnavailableError("PyTorch sees no GPU on this machine: use --device cpu or --device auto.")
+        raise UnavailableError("PyTorch sees no GPU on this machine: ask for the device 'cpu' or 'auto'.")
     return torch.device("cuda")
 
 

@@ -20,6 +20,12 @@ def model(a: Float[Tensor, "1"], b: Float[Tensor, "1"]) -> tuple[Float[Tensor, "
     return Q, Q**2
 
 
+def filled(tensors: dict[str, Tensor]) -> str:
+    """The names of the tensors whose ``.grad`` is not None."""
+    with warnings.catch_warnings(action="ignore"):  # PyTorch warns of just what is shown here
+        return ", ".join(name for name, tensor in tensors.items() if tensor.grad is not None)
+
+
 # %% step: run
 def run(
     statement: Statement = chain_rule.STATEMENT, *, dtype: Dtype = "float32", device: Device = "auto"
@@ -29,8 +35,7 @@ def run(
 
     Q, P = model(**leaves)
     P.backward()
-    with warnings.catch_warnings(action="ignore"):  # PyTorch warns of just what is shown here
-        not_retained = Q.grad is None
+    without = filled({**leaves, "Q": Q})
     once = gradients(leaves)
 
     Q, P = model(**leaves)
@@ -39,5 +44,8 @@ def run(
     return Result(
         values=leave({"Q": Q, "P": P, **{f"accumulated {name}": g for name, g in gradients(leaves).items()}}),
         gradients=leave({**once, **gradients({"Q": Q})}),
-        facts={"Q.grad is None unless retained": not_retained},
+        facts={
+            "gradients after backward": without,
+            "gradients after retain_grad": filled({**leaves, "Q": Q}),
+        },
     )

@@ -33,6 +33,7 @@ def run(
         values=leave({"Q": Q}),
         gradients=leave(gradients(leaves)),
         facts={
+            "Q.requires_grad": Q.requires_grad,
             **before,
             "walk": tape.walk(Q, leaves),
             **{f"branch {i} ends at": name for i, name in enumerate(ends)},

@@ -12,6 +12,7 @@ from imperative.history import Recorder, gradients
 from scenarios import Device, Dtype, Result, Statement, line_network
 
 
+# %% step: model
 class Network(nn.Module):
     """Three affine maps; no activation."""
 
@@ -33,7 +34,6 @@ class Network(nn.Module):
         return self.columns(x0)["output_temp"].view(-1, 1)
 
 
-# %% step: model
 def model(start: dict[str, Tensor]) -> Network:
     """The network with the given start values; nothing is drawn, so no generator is touched."""
     with torch.device("meta"):
@@ -101,11 +101,13 @@ def run(
     for n in range(1, training.steps + 1):
         recorder.keep(n, step(network, optimizer, **data), parameters)
 
+    with torch.no_grad():  # else looking at the outcome would be recorded too
+        outcome = {"loss": loss(network, **data), "prediction": network(data["x"])}
     return Result(
         values=values,
         gradients=start_gradients,
         facts=shapes(network, data["x"]),
         history=recorder.history(),
         converged=leave(parameters),
-        outcome=leave({"loss": loss(network, **data), "prediction": network(data["x"])}),
+        outcome=leave(outcome),
     )

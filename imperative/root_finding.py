@@ -54,10 +54,12 @@ def run(
     for n in range(1, training.steps + 1):
         recorder.keep(n, step(leaves, optimizer), leaves)
 
+    with torch.no_grad():  # else looking at the outcome would be recorded too
+        outcome = {"P": loss(leaves)}
     return Result(
         values=values,
         gradients=start_gradients,
         history=recorder.history(),
         converged=leave(leaves),
-        outcome=leave({"P": loss(leaves)}),
+        outcome=leave(outcome),
     )

@@ -12,6 +12,7 @@ from imperative.history import Recorder, gradients
 from scenarios import Device, Dtype, Result, Statement, sine_network
 
 
+# %% step: model
 class Network(nn.Module):
     """Two hidden ReLU layers between one input and one output."""
 
@@ -29,7 +30,6 @@ class Network(nn.Module):
         return a3
 
 
-# %% step: model
 def model(start: dict[str, Tensor]) -> Network:
     """The network with the given start values; nothing is drawn, so no generator is touched."""
     with torch.device("meta"):
@@ -81,10 +81,12 @@ def run(
     for n in range(1, training.steps + 1):
         recorder.keep(n, step(network, optimizer, **data), parameters)
 
+    with torch.no_grad():  # else looking at the outcome would be recorded too
+        outcome = {"loss": loss(network, **data), "prediction": network(data["x"])}
     return Result(
         values=values,
         gradients=start_gradients,
         history=recorder.history(),
         converged=leave(parameters),
-        outcome=leave({"loss": loss(network, **data), "prediction": network(data["x"])}),
+        outcome=leave(outcome),
     )

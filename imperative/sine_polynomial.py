@@ -60,10 +60,12 @@ def run(
     for n in range(1, training.steps + 1):
         recorder.keep(n, step(leaves, **data, learning_rate=training.learning_rate), leaves)
 
+    with torch.no_grad():  # else looking at the outcome would be recorded too
+        outcome = {"loss": loss(leaves, **data), "prediction": model(leaves, data["x"])}
     return Result(
         values=values,
         gradients=start_gradients,
         history=recorder.history(),
         converged=leave(leaves),
-        outcome=leave({"loss": loss(leaves, **data), "prediction": model(leaves, data["x"])}),
+        outcome=leave(outcome),
     )

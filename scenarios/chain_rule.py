@@ -7,7 +7,7 @@ STATEMENT = Statement(
     title="P = (a³ − 3b)² at (2, 8): dP/da, dP/db and the retained dP/dQ",
     source="The grad_fn attribute, equation (2)",
     start=constants(a=[2.0], b=[8.0]),
-    facts={"Q.grad is None unless retained": True},
+    facts={"gradients after backward": "a, b", "gradients after retain_grad": "a, b, Q"},
     truth=constants(
         **{
             "values.Q": [-16.0],

@@ -8,6 +8,7 @@ STATEMENT = Statement(
     source="The grad_fn attribute",
     start=constants(a=[7.0], b=[8.0]),
     facts={
+        "Q.requires_grad": True,
         "a.grad is None before backward": True,
         "b.grad is None before backward": True,
         "walk": "sub(pow(a), mul(b))",

@@ -207,7 +207,7 @@ def test_asking_for_a_gpu_where_there_is_none_ends_with_2(gradtwin, monkeypatch,
     answer = gradtwin("run", "leaves", "--device", "gpu", "-o", "here")
     assert (answer.code, answer.err) == (
         2,
-        "gradtwin: JAX sees no GPU on this machine: use --device cpu or --device auto.\n",
+        "gradtwin: JAX sees no GPU on this machine: ask for the device 'cpu' or 'auto'.\n",
     )
     assert not (tmp_path / "here").exists()
 

@@ -63,6 +63,7 @@ def test_the_functional_leaves_follow_from_what_is_differentiated():
 def test_graph_walk_goes_from_q_back_to_a_and_b(side, dtype):
     result = twin(side, "graph_walk").run(dtype=dtype)
     assert result.facts == {
+        "Q.requires_grad": True,
         "a.grad is None before backward": True,
         "b.grad is None before backward": True,
         "walk": "sub(pow(a), mul(b))",
@@ -90,7 +91,7 @@ def test_chain_rule_keeps_the_intermediate_gradient_only_when_asked_and_accumula
     result = twin(side, "chain_rule").run(dtype=dtype)
     assert {name: g.item() for name, g in result.gradients.items()} == {"a": -384, "b": 96, "Q": -32}
     assert (result.values["accumulated a"], result.values["accumulated b"]) == (-768, 192)
-    assert result.facts == {"Q.grad is None unless retained": True}
+    assert result.facts == {"gradients after backward": "a, b", "gradients after retain_grad": "a, b, Q"}
 
 
 @both_sides
@@ -143,8 +144,8 @@ def test_three_neurons_are_the_layers_of_the_corrected_equations(side):
     second = [[max(0.0, sum(w[1][j, i] * a[i] for i in range(3)) + b[1][j]) for j in range(3)] for a in first]
     output = [[sum(w[2][0, i] * a[i] for i in range(3)) + b[2][0]] for a in second]
     result = twin(side, "three_neurons").run(dtype="float64")
-    np.testing.assert_allclose(result.values["neurons"], output, rtol=0, atol=4e-16)
-    np.testing.assert_allclose(result.values["matrix form"], output, rtol=0, atol=4e-16)
+    np.testing.assert_allclose(result.values["neurons"], output, rtol=0, atol=2e-15)
+    np.testing.assert_allclose(result.values["matrix form"], output, rtol=0, atol=2e-15)
 
 
 @both_sides
@@ -216,10 +217,10 @@ def test_every_step_is_recorded_and_the_last_one_is_where_it_converged(side, dty
 def test_the_first_step_starts_from_the_start(side, name):
     result = twin(side, name).run(shortened(name, 1), dtype="float64")
     (loss,) = (value for value in result.values.values())
-    np.testing.assert_allclose(result.history.losses[0], loss, rtol=1e-15)
+    np.testing.assert_allclose(result.history.losses[0], loss, rtol=4e-15)
     for key, gradient in result.gradients.items():
         scale = max(np.abs(g).max() for g in result.gradients.values())
-        np.testing.assert_allclose(result.history.gradients[key][0], gradient, rtol=0, atol=1e-15 * scale)
+        np.testing.assert_allclose(result.history.gradients[key][0], gradient, rtol=0, atol=4e-15 * scale)
 
 
 @both_sides
@@ -257,7 +258,7 @@ def test_asking_for_a_gpu_that_is_not_there_is_one_clear_sentence(side, monkeypa
     with pytest.raises(UnavailableError) as error:
         twin(side, "leaves").run(device="gpu")
     framework = {"imperative": "PyTorch", "functional": "JAX"}[side]
-    assert str(error.value) == f"{framework} sees no GPU on this machine: use --device cpu or --device auto."
+    assert str(error.value) == f"{framework} sees no GPU on this machine: ask for the device 'cpu' or 'auto'."
 
 
 def test_a_tensor_without_a_tape_cannot_be_walked():
