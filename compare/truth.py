@@ -98,7 +98,7 @@ def _own_losses(statement: Statement, side: str, result: Result) -> Iterator[Dis
     """The losses that a side reports, against the objective at the parameters that it reports."""
     objective = statement.objective
     origin: Origin = "objective at its own parameters"
-    if objective is None:
+    if objective is None or statement.start.keys() - result.converged.keys():
         return
     for name in result.values.keys() & result.outcome.keys():
         size = float(np.abs(result.values[name]).max(initial=0.0))
@@ -154,7 +154,8 @@ def updates(training: Training, gradients: np.ndarray) -> np.ndarray:
 def _consecutive(history: History) -> bool:
     """Whether the recorded steps are 1, 2, 3, …, with everything they left behind."""
     steps = len(history.steps)
-    return bool(history.parameters) and steps > 0 and history.steps[-1] == steps
+    complete = bool(history.parameters) and history.parameters.keys() == history.gradients.keys()
+    return complete and steps > 0 and bool(history.steps[-1] == steps)
 
 
 def _float64(tree: Arrays) -> dict[str, np.ndarray]:

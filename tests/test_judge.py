@@ -290,3 +290,113 @@ def test_a_truth_or_a_published_figure_that_nobody_computed_is_missed():
     assert [d.absolute for d in verdict.distances if d.quantity == "values.P"] == [np.inf, np.inf]
     assert not verdict.published[0].agrees
     assert not verdict.agrees
+
+
+def shared(name, change, dtype="float64"):
+    """The verdict when both sides have the same defect."""
+    return judge(scenarios.get(name), dtype, **{side: change(r) for side, r in results(name, dtype).items()})
+
+
+def rerun(name, change, dtype="float64"):
+    """The verdict when both sides are handed the same changed statement, and judged by the unchanged one."""
+    statement = change(scenarios.get(name))
+    pair = twins.load(name)
+    return judge(
+        scenarios.get(name),
+        dtype,
+        **{side: getattr(pair, side).run(statement, dtype=dtype) for side in SIDES},
+    )
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("factor", [0, 1.1, 1 + 1e-6])
+def test_a_learning_rate_that_both_sides_get_wrong_disagrees_with_the_optimizers_formula(name, factor):
+    rate = scenarios.get(name).training.learning_rate
+    verdict = rerun(name, retrained(learning_rate=rate * factor))
+    assert any("the optimizer's formula" in complaint for complaint in verdict.complaints)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("steps", [1, -1])
+def test_a_number_of_steps_that_both_sides_get_wrong_disagrees(name, steps):
+    right = scenarios.get(name).training.steps
+    verdict = rerun(name, retrained(steps=steps if steps > 0 else right + steps))
+    assert not verdict.agrees
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("factor", [2, 1.01])
+def test_losses_that_both_sides_misreport_disagree_with_the_objective(dtype, factor):
+    def scaled(result):
+        return replace(
+            result, history=replace(result.history, losses=np.asarray(result.history.losses * factor))
+        )
+
+    verdict = shared("sine_network", scaled, dtype)
+    assert any("history.losses" in complaint for complaint in verdict.complaints)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_outcome_that_both_sides_misreport_disagrees_with_the_objective(dtype):
+    def raised(result):
+        loss = np.asarray(result.outcome["loss"] + np.array(0.1, dtype))
+        return replace(result, outcome={**result.outcome, "loss": loss})
+
+    verdict = shared("sine_network", raised, dtype)
+    assert any("outcome.loss" in complaint for complaint in verdict.complaints)
+
+
+@pytest.mark.parametrize("group", ["values", "gradients", "converged", "outcome"])
+def test_nan_on_both_sides_is_no_agreement(group):
+    def poison(result):
+        return replace(
+            result, **{group: {k: np.full_like(a, np.nan) for k, a in getattr(result, group).items()}}
+        )
+
+    verdict = shared("sine_network", poison)
+    assert "the imperative side computed NaN or infinity" in verdict.complaints
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["root_finding", "sine_polynomial", "sine_network", "activations"])
+def test_a_factor_two_that_both_sides_share_is_caught_by_the_truth_in_either_dtype(name, dtype):
+    def doubled(result):
+        return replace(result, gradients={k: np.asarray(2 * g) for k, g in result.gradients.items()})
+
+    assert not shared(name, doubled, dtype).agrees
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_float32_results_do_not_pass_for_float64(name):
+    verdict = judge(scenarios.get(name), "float64", **results(name, "float32"))
+    assert any("in a float64 run" in complaint for complaint in verdict.complaints)
+
+
+@pytest.mark.parametrize("group", ["gradients", "converged"])
+def test_a_parameter_that_both_sides_forget_is_missed(group):
+    verdict = shared(
+        "line_network",
+        lambda r: replace(r, **{group: {k: a for k, a in getattr(r, group).items() if k != "input.bias"}}),
+    )
+    assert any("input.bias" in complaint for complaint in verdict.complaints)
+
+
+@each_side
+def test_a_timed_run_that_does_less_than_the_recorded_one_disagrees(side):
+    pair = twins.load("root_finding")
+    module = getattr(pair, side)
+
+    def lazy(statement, every=1, **options):
+        steps = statement.training.steps if every else 100
+        return module.run(retrained(steps=steps)(statement), every=every, **options)
+
+    record = runner.compare(replace(pair, **{side: SimpleNamespace(run=lazy)}), "float64")
+    assert record.verdict.complaints[0].startswith(
+        f"converged parameters of the {side} run, recorded or not: "
+    )
+
+
+def test_a_record_whose_steps_were_dropped_can_still_be_judged():
+    record = runner.compare(twins.load("root_finding"), "float64")
+    verdict = judge(scenarios.get("root_finding"), "float64", **record.results)
+    assert {d.note for d in verdict.differences} == {"", "neither side has any"}

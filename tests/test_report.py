@@ -2,19 +2,22 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 import compare
 import scenarios
-from compare import describe
+from compare import describe, figures
 from compare.figures import draw
 from compare.record import Environment, Failure, Run
 from compare.report import RENDERERS
+from compare.timing import Timing, measure
 
 NAMES = tuple(statement.name for statement in scenarios.ALL)
 VOID = {"meta", "img", "br"}
@@ -158,3 +161,86 @@ def test_a_float32_agreement_says_that_it_covers_the_start_alone():
 )
 def test_durations_carry_their_unit(value, text):
     assert describe.seconds(value) == text
+
+
+def crafted(record):
+    """A record with numbers that no two quantities share."""
+    verdict = record.verdict
+    sizes = iter(range(2, 99))
+    differences = tuple(
+        replace(
+            d, absolute=np.float64(1), relative=np.float64(10.0**-n), ulps=np.float64(n), where=f"here[{n}]"
+        )
+        for d, n in zip(verdict.differences, sizes, strict=False)
+    )
+    distances = tuple(replace(t, relative=np.float64(n * 1e-20)) for n, t in enumerate(verdict.distances))
+    timings = {"imperative": Timing(first=1.5, warm=0.25), "functional": Timing(first=3.5, warm=4e-5)}
+    return replace(
+        record, verdict=replace(verdict, differences=differences, distances=distances), timings=timings
+    )
+
+
+def test_the_overview_row_and_the_sentence_show_the_worst_of_each_kind(run):
+    record = crafted(run.records[NAMES.index("root_finding")])
+    differences = record.verdict.differences
+    gradients = max(d.relative for d in differences if d.quantity.startswith("gradients"))
+    truth = max(t.relative for t in record.verdict.distances if t.quantity.startswith("gradients"))
+    first = min(d.first_unequal_step for d in differences if d.first_unequal_step is not None)
+    assert describe.overview([record]).rows == (
+        (
+            "root_finding",
+            "float64",
+            "agree",
+            f"{differences[-1].ulps:.1f}",
+            f"{gradients:.1e}",
+            str(first),
+            f"{truth:.1e}",
+            "3/3",
+            "250 ms",
+            "40 µs",
+        ),
+    )
+    assert f"the {differences[-1].quantity} differ most, by {differences[-1].ulps:.1f} ULPs" in (
+        describe.sentence(record)
+    )
+
+
+def lines(axes):
+    return {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+
+
+def test_the_loss_curves_are_the_losses_and_the_dots_their_distance(run):
+    record = run.records[NAMES.index("sine_network")]
+    above, below = figures.losses(record).axes
+    for side, result in record.results.items():
+        expected = np.column_stack([result.history.steps, result.history.losses])
+        np.testing.assert_array_equal(lines(above)[side], expected)
+    left, right = (record.results[side].history.losses for side in ("imperative", "functional"))
+    gap = np.abs(left - right)
+    np.testing.assert_array_equal(below.get_lines()[0].get_ydata(), np.where(gap > 0, gap, np.nan))
+
+
+def test_the_fit_shows_the_exact_points_and_both_predictions(run):
+    for name in ("sine_polynomial", "sine_network", "line_network"):
+        record = run.records[NAMES.index(name)]
+        drawn = lines(figures.fit(record).axes[0])
+        np.testing.assert_array_equal(drawn["exact"][:, 1], record.data["y"].ravel())
+        for side, result in record.results.items():
+            np.testing.assert_array_equal(drawn[side][:, 0], record.data["x"].ravel())
+            np.testing.assert_array_equal(drawn[side][:, 1], result.outcome["prediction"].ravel())
+
+
+def test_every_activation_stands_above_its_derivative(run):
+    record = run.records[NAMES.index("activations")]
+    axes = figures.functions(record).axes
+    for column, name in enumerate(("relu", "tanh", "sigmoid")):
+        for side, result in record.results.items():
+            np.testing.assert_array_equal(lines(axes[column])[side][:, 1], result.values[name])
+            np.testing.assert_array_equal(lines(axes[column + 3])[side][:, 1], result.gradients[name])
+
+
+def test_a_first_call_is_timed_apart_from_a_warm_one():
+    calls = iter([0.05, 0.0])
+    timing, result = measure(lambda: time.sleep(next(calls)) or "done")
+    assert timing.first >= 0.05 > timing.warm
+    assert result == "done"

@@ -285,3 +285,33 @@ def test_a_traced_program_may_return_an_input_or_a_constant_and_use_one_it_close
     assert program.outputs["one"] == "1.0"
     assert program.walk("sum").startswith("add(v1, mul(x, %")
     assert program.depends_on({"v1"}) == {"v1", program.outputs["sum"]}
+
+
+def test_what_leaves_the_imperative_side_is_no_longer_its_memory():
+    arrays = importlib.import_module("imperative.arrays")
+    tensor = torch.zeros(3)
+    arrays.leave({"x": tensor})["x"][:] = 1
+    given = np.zeros(3, np.float32)
+    arrays.enter({"x": given}, "float32", "cpu")["x"].add_(1)
+    assert tensor.tolist() == [0, 0, 0]
+    assert given.tolist() == [0, 0, 0]
+
+
+def test_products_keep_full_precision_inside_a_functional_run():
+    arrays = importlib.import_module("functional.arrays")
+    with arrays.running("float64", "cpu"):
+        assert jax.config.jax_default_matmul_precision == "highest"
+        assert jax.config.jax_enable_x64
+
+
+def test_looking_at_the_outcome_leaves_no_tape_behind(monkeypatch):
+    twin_module = twin("imperative", "root_finding")
+    recorded = []
+    unchanged = twin_module.leave
+    monkeypatch.setattr(
+        twin_module,
+        "leave",
+        lambda tensors: recorded.append([t.requires_grad for t in tensors.values()]) or unchanged(tensors),
+    )
+    twin_module.run(shortened("root_finding", 1))
+    assert recorded[-1] == [False]
