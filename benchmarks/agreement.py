@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 import scenarios
-from compare import twins
+from compare import describe, twins
 from compare.differences import LIMIT
 from compare.judge import judge
+from compare.runner import environment
 from scenarios import Arrays, Result, Statement
 
 RESULTS = Path(__file__).parent / "results"
@@ -64,6 +65,8 @@ def main() -> None:
         "Written by `benchmarks/agreement.py`. Gradients and parameters: Euclidean norm of the difference",
         f"over that of the whole tree. ULPs: largest judged difference; the limit is {LIMIT}. Last column:",
         "the same, when one start value of the imperative side is off by 1e-9.",
+        "",
+        describe.machine(environment([], [], "cpu")) + ".",
         "",
         "| scenario | gradient at the start | at any step | converged parameters | ULPs | with a defect |",
         "|---|---|---|---|---|---|",

@@ -28,6 +28,8 @@ from torch import nn
 import functional
 import imperative
 import scenarios
+from compare import describe
+from compare.runner import environment
 from functional.arrays import enter, running
 
 RESULTS = Path(__file__).parent / "results"
@@ -136,6 +138,7 @@ def process(*command: str) -> float:
 TABLES = """# What a training run costs
 
 Written by `benchmarks/training.py`: float32, one thread, medians of {rounds} alternating rounds.
+{machine}.
 
 ## Functional: one compiled scan
 
@@ -185,6 +188,7 @@ def main() -> None:
         processes.append(f"| `gradtwin {command}` | {median(took):.2f} s | {max(took):.2f} s |")
     text = TABLES.format(
         rounds=ROUNDS,
+        machine=describe.machine(environment([], [], "cpu")),
         functional="\n".join(compiled),
         imperative="\n".join(eager),
         processes="\n".join(processes),

@@ -132,7 +132,7 @@ def tables(record: Record) -> Iterator[Table]:
         yield _by_name("Gradients at the start", results, lambda result: result.gradients)
     if verdict.published:
         yield Table(
-            "Figures that the lecture note prints",
+            "Figures of the lecture note",
             ("quantity", "printed", *SIDES, "verdict"),
             tuple(
                 (
@@ -196,6 +196,13 @@ def setting(run: Run) -> Table:
     }
     facts = {"started": environment.started, **environment.versions, **environment.machine, **sides}
     return Table("Machine and versions", ("", ""), tuple(facts.items()))
+
+
+def machine(environment: Environment) -> str:
+    """Processor and versions in a line."""
+    facts, versions = environment.machine, environment.versions
+    names = ("python", "torch", "jax", "optax", "numpy")
+    return f"{facts['processor']}, {facts['cores']} cores; " + ", ".join(f"{n} {versions[n]}" for n in names)
 
 
 def missing(run: Run) -> str:

@@ -185,7 +185,7 @@ def _complaints(
     for p in published:
         if not p.agrees:
             values = " and ".join(f"{value:.6g} ({side})" for side, value in p.computed.items())
-            yield f"the note prints {p.printed} for {p.quantity}, computed are {values}"
+            yield f"the note has {p.printed} for {p.quantity}, computed are {values}"
     for f in facts:
         if not f.agrees:
             values = " and ".join(f"{value} ({side})" for side, value in f.derived.items())

@@ -83,9 +83,9 @@ def polynomial_loop(iterations, update_when):
 
 def test_8_run_as_printed_the_polynomials_loss_explodes():
     first, _ = polynomial_loop(1, lambda n: n % 1000 == 0)
-    last, _ = polynomial_loop(2002, lambda n: n % 1000 == 0)
+    last, _ = polynomial_loop(4000, lambda n: n % 1000 == 0)
     assert first == pytest.approx(49.5, abs=0.1)
-    assert last > 1e5 * first
+    assert last == pytest.approx(3.46e15, rel=0.1)
 
 
 def test_9_the_graph_behind_the_coefficients_grows_with_every_step():
@@ -125,8 +125,31 @@ def test_12_the_networks_forward_pass_stops_at_a_name_that_is_defined_nowhere():
         NN_sinus()(torch.ones(20, 1))
 
 
+def test_13_a_return_in_the_class_body_does_not_compile():
+    cell = "class NN_sinus:\n    def forward(self, a0):\n        a3 = a0\n    return a3\n"
+    with pytest.raises(SyntaxError, match="outside function"):
+        compile(cell, "cell", "exec")
+
+
 def test_14_axis_0_of_a_weight_counts_outputs():
     assert tuple(nn.Linear(1, 10).weight.shape) == (10, 1)
+    assert tuple(nn.Linear(10, 1).weight.shape) == (1, 10)
+
+
+def test_25_relu_has_no_parameters_and_is_applied_not_multiplied():
+    x = torch.tensor([-2.0, 3.0])
+    assert list(nn.ReLU().parameters()) == []
+    assert nn.functional.relu(x).tolist() == [0, 3]
+
+
+def test_27_the_accumulating_node_holds_the_leaf_and_adds_to_its_gradient():
+    a = leaf(2.0)
+    Q = 3 * a
+    node = Q.grad_fn.next_functions[0][0]
+    Q.backward()
+    assert node.name().endswith("AccumulateGrad")
+    assert node.variable is a
+    assert (a.item(), a.grad.item()) == (2, 3)
 
 
 def test_16_zero_grad_sets_gradients_to_none():
@@ -137,13 +160,13 @@ def test_16_zero_grad_sets_gradients_to_none():
     assert a.grad is None
 
 
-def test_18_the_printed_second_layer_gives_three_equal_neurons_and_another_output():
+def test_18_the_printed_second_layer_gives_one_value_where_the_neurons_have_three():
     generator = np.random.default_rng(0)
-    w, b, a1 = generator.normal(size=(3, 3)), generator.normal(size=3), generator.random(3)
-    printed = [max(0, sum(w[0, i] * a1[i] + b[i] for i in range(3))) for _ in range(3)]
+    w, b, a1 = generator.random((3, 3)), generator.random(3), generator.random(3)  # positive: ReLU passes all
+    printed = max(0, sum(w[0, i] * a1[i] + b[i] for i in range(3)))
     meant = np.maximum(w @ a1 + b, 0)
-    assert len(set(printed)) == 1
-    assert not np.allclose(printed, meant)
+    assert not np.isclose(meant, printed).any()
+    assert len({round(value, 6) for value in meant.tolist()}) > 1
 
 
 def test_21_a_forward_pass_that_reads_the_global_model_ignores_its_own_parameters():
@@ -170,7 +193,7 @@ def test_22_a_bias_column_is_two_by_one_until_it_is_broadcast():
 def test_linspace_differs_between_the_libraries_in_the_last_bits():
     left = torch.linspace(-math.pi, math.pi, 100).numpy()
     right = np.linspace(-np.pi, np.pi, 100).astype(np.float32)
-    assert 0 < np.count_nonzero(left != right) <= 100
+    assert np.count_nonzero(left != right) > 0
     np.testing.assert_allclose(left, right, rtol=0, atol=5e-7)
 
 

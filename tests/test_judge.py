@@ -178,7 +178,7 @@ def test_a_published_figure_that_is_missed_disagrees_and_is_named():
     wrong = replace(statement, published=(replace(statement.published[0], printed="2.80"),))
     verdict = judge(wrong, "float32", **results("root_finding", "float32"))
     assert verdict.complaints == (
-        "the note prints 2.80 for converged.a, computed are 2.79302 (imperative) and 2.79302 (functional)",
+        "the note has 2.80 for converged.a, computed are 2.79302 (imperative) and 2.79302 (functional)",
     )
 
 
