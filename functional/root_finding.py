@@ -22,8 +22,8 @@ def model(a: Float[Array, "1"], b: Float[Array, "1"]) -> Float[Array, "1"]:
 
 # %% step: loss
 def loss(params: Pytree) -> Float[Array, ""]:
-    """P = Q², as the scalar that a loss is."""
-    return (model(**params) ** 2).sum()
+    """P = Q²; ``grad`` takes a scalar and nothing else."""
+    return (model(**params) ** 2)[0]
 
 
 value_and_gradients = jax.jit(jax.value_and_grad(loss))

@@ -38,7 +38,7 @@ class Recorder:
         """The rows as stacked NumPy arrays; None if nothing was to be recorded."""
         if not self.steps:
             return None
-        stacked = leave({"losses": torch.stack(self.losses), "steps": torch.tensor(self.steps)})
+        stacked = leave({"losses": torch.stack(self.losses).ravel(), "steps": torch.tensor(self.steps)})
         return History(
             steps=stacked["steps"],
             losses=stacked["losses"],

@@ -19,13 +19,13 @@ def model(a: Float[Tensor, "1"], b: Float[Tensor, "1"]) -> Float[Tensor, "1"]:
 
 
 # %% step: loss
-def loss(leaves: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """P = Q², as the scalar that a loss is."""
-    return (model(**leaves) ** 2).sum()
+def loss(leaves: dict[str, Tensor]) -> Float[Tensor, "1"]:
+    """P = Q²; ``backward`` takes a tensor of one entry for a scalar."""
+    return model(**leaves) ** 2
 
 
 # %% step: step
-def step(leaves: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> Float[Tensor, ""]:
+def step(leaves: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> Float[Tensor, "1"]:
     """One Adam step in place; returns P before it."""
     optimizer.zero_grad()
     P = loss(leaves)
@@ -47,7 +47,7 @@ def run(
     leaves = {name: t.requires_grad_() for name, t in enter(statement.start, dtype, device).items()}
     P = loss(leaves)
     P.backward()
-    values, start_gradients = leave({"P": P}), leave(gradients(leaves))
+    values, start_gradients = leave({"P": P[0]}), leave(gradients(leaves))
 
     optimizer = torch.optim.Adam(list(leaves.values()), lr=training.learning_rate)
     recorder = Recorder(every)
@@ -55,7 +55,7 @@ def run(
         recorder.keep(n, step(leaves, optimizer), leaves)
 
     with torch.no_grad():  # else looking at the outcome would be recorded too
-        outcome = {"P": loss(leaves)}
+        outcome = {"P": loss(leaves)[0]}
     return Result(
         values=values,
         gradients=start_gradients,
