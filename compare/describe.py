@@ -52,8 +52,8 @@ def sentence(record: Record) -> str:
     if worst.ulps == 0:
         return f"They agree{where}: all {len(judged)} judged quantities are equal.{rest}"
     return (
-        f"They agree{where}: of {len(judged)} judged quantities, the {worst.quantity} differ most, by "
-        f"{worst.ulps:.1f} ULPs of the {LIMIT} put down to rounding.{rest}"
+        f"They agree{where}: of {len(judged)} judged quantities the furthest apart is the {worst.quantity}, "
+        f"by {worst.ulps:.1f} ULPs of the {LIMIT} put down to rounding.{rest}"
     )
 
 

@@ -133,6 +133,7 @@ def test_a_twin_that_raised_shows_its_traceback_and_nothing_it_did_not_compute(r
     parsed(page)
     assert "Traceback: &lt;no&gt; &amp; never" in page
     assert "The functional twin raised ValueError: &lt;no&gt; &amp; never" in page
+    assert "raised ValueError: &lt;no> & never" in RENDERERS["md"](replace(run, records=(broken,))).decode()
     assert "data:image" not in page
     assert "8 are missing" in page
 
@@ -200,8 +201,9 @@ def test_the_overview_row_and_the_sentence_show_the_worst_of_each_kind(run):
             "40 µs",
         ),
     )
-    assert f"the {differences[-1].quantity} differ most, by {differences[-1].ulps:.1f} ULPs" in (
-        describe.sentence(record)
+    worst = differences[-1]
+    assert f"the furthest apart is the {worst.quantity}, by {worst.ulps:.1f} ULPs" in describe.sentence(
+        record
     )
 
 
