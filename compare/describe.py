@@ -31,7 +31,7 @@ def _scope(record: Record) -> str:
     """What an agreement covers, where that is less than the whole record."""
     verdict = record.verdict
     partly = verdict is not None and verdict.agrees and any(d.agrees is None for d in verdict.differences)
-    return " at start" if partly else ""
+    return " at the start" if partly else ""
 
 
 def sentence(record: Record) -> str:
@@ -48,7 +48,7 @@ def sentence(record: Record) -> str:
     worst = max(judged, key=lambda d: d.ulps)
     measured = len(record.verdict.differences) - len(judged)
     rest = f" {measured} more are measured but not judged in {record.dtype}." if measured else ""
-    where = " at the start" if measured else ""
+    where = _scope(record)
     if worst.ulps == 0:
         return f"They agree{where}: all {len(judged)} judged quantities are equal.{rest}"
     return (
@@ -87,7 +87,7 @@ LEGEND = (
 
 
 def _overview_row(record: Record) -> tuple[str, ...]:
-    head = (record.scenario, record.dtype, word(record) + _scope(record))
+    head = (record.scenario, record.dtype, word(record) + _scope(record).replace(" the", ""))
     if record.verdict is None:
         return (*head, *[""] * 7)
     verdict = record.verdict

@@ -59,6 +59,9 @@ class Published:
 class Statement:
     """One problem of the lecture note, stated in no framework.
 
+    A changed copy (``dataclasses.replace``) may train otherwise as it is; with another start or other data it
+    also needs the truth, objective and limit that belong to them.
+
     Attributes:
         name: the stem shared by the statement and its two twins.
         title: one line for people.
