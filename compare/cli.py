@@ -166,7 +166,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal may not know every sign
-    before = signal.signal(signal.SIGINT, _interrupted_early)
+    signal.signal(signal.SIGINT, _interrupted_early)
     try:
         app()
     except ModuleNotFoundError as error:
@@ -183,7 +183,7 @@ def main() -> NoReturn:
             _fail(str(error), USAGE)
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and saved; only the process has to end
     sys.exit(0)
 
 

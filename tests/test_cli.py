@@ -27,8 +27,12 @@ def gradtwin(tmp_path, monkeypatch, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["gradtwin", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        finally:
+            signal.signal(signal.SIGINT, handler)
         return SimpleNamespace(code=ended.value.code or 0, **capsys.readouterr()._asdict())
 
     return call

@@ -162,3 +162,15 @@ def test_importing_a_package_loads_no_stranger(package, strangers):
     code = f"import {package}, sys; print(*sorted(set(sys.modules) & {strangers!r}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.split() == []
+
+
+def test_loading_twins_leaves_a_gpu_to_both_frameworks():
+    code = (
+        "import os, sys; from compare import twins; twins.load('leaves'); loaded = list(sys.modules);"
+        "print(os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'], loaded.index('jax') < loaded.index('torch'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert ended.stdout.split() == ["false", "True"]
