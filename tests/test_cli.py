@@ -281,6 +281,19 @@ def test_report_of_a_damaged_run_ends_with_4_and_writes_nothing(gradtwin, tmp_pa
     assert not (tmp_path / "here" / "report.html").exists()
 
 
+def test_report_of_a_run_edited_by_hand_ends_with_4_and_writes_nothing(gradtwin, tmp_path):
+    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    path = tmp_path / "here" / "records.jsonl"
+    path.write_text(path.read_text("utf-8").replace('"agrees":true', '"agrees":false', 1), "utf-8")
+    answer = gradtwin("report", "here")
+    assert (answer.code, answer.err) == (
+        4,
+        "gradtwin: here/records.jsonl, line 1: this record, or something before it or in run.json, was "
+        "changed after it was written; run again.\n",
+    )
+    assert not (tmp_path / "here" / "report.html").exists()
+
+
 def test_report_into_a_place_that_cannot_be_written_ends_with_2(gradtwin):
     gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
     answer = gradtwin("report", "here", "-o", "nowhere/page.html")
