@@ -150,15 +150,17 @@ class Writer:
         checksum = self._checksum.copy()
         checksum.update(body)
         line = msgspec.json.encode(_Line(SCHEMA_VERSION, checksum.hexdigest(), msgspec.Raw(body))) + b"\n"
-        size = self.path.stat().st_size
+        size = None
         try:
-            with self.path.open("ab") as file:
+            with self.path.open("r+b") as file:
+                size = file.seek(0, os.SEEK_END)
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException as error:  # an interrupt too
-            with suppress(OSError):
-                os.truncate(self.path, size)
+            if size is not None:
+                with suppress(OSError):
+                    os.truncate(self.path, size)
             if isinstance(error, OSError):
                 raise _unwritable(self.path, error) from error
             raise

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import msgspec
@@ -319,3 +320,10 @@ def test_a_foreign_run_json_is_not_written_over(tmp_path):
 def test_a_name_too_long_for_the_disk_is_one_clear_sentence(tmp_path):
     with pytest.raises(UnwritableRunError, match="File name too long"):
         Writer(tmp_path / ("a" * 300), ENVIRONMENT)
+
+
+def test_a_directory_that_disappears_in_mid_run_is_one_clear_sentence(tmp_path, records):
+    writer = Writer(tmp_path / "run", ENVIRONMENT)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(UnwritableRunError, match=r"records\.jsonl: No such file or directory\."):
+        writer.add(records[0])
