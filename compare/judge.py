@@ -58,6 +58,7 @@ def judge(
     imperative: Result,
     functional: Result,
     bare: Mapping[str, Result] | None = None,
+    every: int | None = 1,
 ) -> Verdict:
     """Compare two results of ``statement``, computed in ``dtype``, with each other and with the truth.
 
@@ -67,6 +68,7 @@ def judge(
         imperative: what the imperative side computed.
         functional: what the functional side computed.
         bare: by side, the result of the same run without recording, which is the one that is timed.
+        every: both sides were to record every ``every``-th step; ``None`` of them.
     """
     results = dict(zip(SIDES, (imperative, functional), strict=True))
     settled = dtype == "float64"
@@ -88,13 +90,17 @@ def judge(
     published = tuple(check_published(figure, results) for figure in statement.published)
     facts = tuple(_facts(statement, results))
     complaints = (
-        *(complaint for side, result in results.items() for complaint in _lacks(statement, side, result)),
+        *(
+            complaint
+            for side, result in results.items()
+            for complaint in _lacks(statement, side, result, every)
+        ),
         *_complaints(differences, from_truth, published, facts),
     )
     return Verdict(not complaints, complaints, differences, from_truth, published, facts)
 
 
-def _lacks(statement: Statement, side: str, result: Result) -> Iterator[str]:
+def _lacks(statement: Statement, side: str, result: Result, every: int | None) -> Iterator[str]:
     """What a side owes the statement, even if the other side owes it too."""
     if not all(np.isfinite(array).all() for array in _arrays(result)):
         yield f"the {side} side computed NaN or infinity"
@@ -104,8 +110,9 @@ def _lacks(statement: Statement, side: str, result: Result) -> Iterator[str]:
         for name in statement.start.keys() - tree.keys():
             yield f"the {side} side has no {group} of {name}"
     steps = () if result.history is None else tuple(result.history.steps.tolist())
-    if steps and steps != tuple(range(steps[0], statement.training.steps + 1, steps[0])):
-        yield f"the {side} side recorded {len(steps)} steps up to {steps[-1]} of {statement.training.steps}"
+    due = () if every is None else tuple(range(every, statement.training.steps + 1, every))
+    if steps != due:
+        yield f"the {side} side recorded {len(steps)} steps of the {len(due)} that were asked for"
 
 
 def _arrays(result: Result) -> Iterator[np.ndarray]:

@@ -91,7 +91,7 @@ def compare(pair: Twins, dtype: Dtype, device: Device = "cpu", *, every: int | N
             results[culprit] = _checked(call(every=every) if statement.training else call())
             record = replace(record, timings={**record.timings, culprit: timing})
         culprit = "comparison"
-        verdict = judge(statement, dtype, results["imperative"], results["functional"], bare)
+        verdict = judge(statement, dtype, results["imperative"], results["functional"], bare, every)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a twin raises belongs in its record
         return replace(record, timings={}, failure=_failure(culprit, error))
     return replace(record, verdict=verdict, results={side: _lean(r) for side, r in results.items()})

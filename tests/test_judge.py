@@ -45,7 +45,7 @@ def mutated(name, side, change, every=1):
     options = {"every": every} if name in TRAINED else {}
     mutant = getattr(twins.load(name), side).run(change(statement), dtype="float64", **options)
     sides = {other: honest(other, name, every=every) for other in SIDES} | {side: mutant}
-    return judge(statement, "float64", **sides)
+    return judge(statement, "float64", **sides, every=every)
 
 
 def retrained(**changes):
@@ -224,8 +224,14 @@ def test_a_history_that_one_side_lacks_disagrees():
         "root_finding", functional=replace(honest("functional", "root_finding"), history=None)
     )
     assert verdict.complaints == (
+        "the functional side recorded 0 steps of the 200 that were asked for",
         "steps: the imperative side recorded 200 steps up to 200, the functional side no step",
     )
+
+
+def test_a_history_that_both_sides_lack_disagrees():
+    verdict = shared("root_finding", lambda result: replace(result, history=None))
+    assert "the imperative side recorded 0 steps of the 200 that were asked for" in verdict.complaints
 
 
 def test_results_without_a_quantity_compare_nothing_and_never_pass():
