@@ -31,7 +31,7 @@ def _scope(record: Record) -> str:
     """What an agreement covers, where that is less than the whole record."""
     verdict = record.verdict
     partly = verdict is not None and verdict.agrees and any(d.agrees is None for d in verdict.differences)
-    return " at the start" if partly else ""
+    return " at start" if partly else ""
 
 
 def sentence(record: Record) -> str:
@@ -87,7 +87,7 @@ LEGEND = (
 
 
 def _overview_row(record: Record) -> tuple[str, ...]:
-    head = (record.scenario, record.dtype, word(record) + _scope(record).replace(" the", ""))
+    head = (record.scenario, record.dtype, word(record) + _scope(record))
     if record.verdict is None:
         return (*head, *[""] * 7)
     verdict = record.verdict

@@ -152,7 +152,7 @@ def test_a_float32_agreement_says_that_it_covers_the_start_alone():
     (record,) = compare.run(["root_finding"], dtypes=["float32"])
     assert describe.overview([record]).rows[0][2] == "agree at start"
     assert describe.sentence(record) == (
-        "They agree at the start: all 2 judged quantities are equal. "
+        "They agree at start: all 2 judged quantities are equal. "
         "7 more are measured but not judged in float32."
     )
 
