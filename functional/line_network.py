@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from functional.arrays import Pytree, enter, leave, running
 from functional.history import Row, leave_history, scan
+from functional.optimizer import leave_state, resume
 from scenarios import Device, Dtype, Result, Statement, Training, line_network
 
 
@@ -70,10 +71,10 @@ def step(
 
 
 # %% step: run
-@partial(jax.jit, static_argnames=("training", "every"), donate_argnames="params")
+@partial(jax.jit, static_argnames=("training", "every"), donate_argnames=("params", "state"))
 def train(
-    params: Pytree, data: Pytree, *, training: Training, every: int | None
-) -> tuple[Pytree, Row | None]:
+    params: Pytree, data: Pytree, state: optax.OptState | None, *, training: Training, every: int | None
+) -> tuple[Pytree, optax.OptState, Row | None]:
     """The whole run as one compiled program."""
     optimizer = optax.adam(training.learning_rate)
 
@@ -81,8 +82,9 @@ def train(
         params, state, row = step(*carry, optimizer, data["x"], data["y"])
         return (params, state), row
 
-    (params, _), rows = scan(body, (params, optimizer.init(params)), training.steps, every)
-    return params, rows
+    start = (params, optimizer.init(params) if state is None else state)
+    (params, state), rows = scan(body, start, training.steps, every)
+    return params, state, rows
 
 
 @jax.jit
@@ -102,12 +104,16 @@ def run(
     with running(dtype, device):
         params, data = enter(statement.start, dtype), enter(statement.data, dtype)
         value, gradients = value_and_gradients(params, **data)
-        converged, rows = train(params, data, training=statement.require_training(), every=every)
+        state = resume(params, statement.state)
+        converged, state, rows = train(
+            params, data, state, training=statement.require_training(), every=every
+        )
         return Result(
             values=leave({"loss": value}),
             gradients=leave(gradients),
             facts=shapes(converged, data["x"]),
             history=leave_history(rows, every),
             converged=leave(converged),
+            state=leave_state(state),
             outcome=leave(outcome(converged, **data)),
         )

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from functional.arrays import Pytree, enter, leave, running
 from functional.history import Row, leave_history, scan
+from functional.optimizer import leave_state, resume
 from scenarios import Device, Dtype, Result, Statement, Training, root_finding
 
 
@@ -41,8 +42,10 @@ def step(
 
 
 # %% step: run
-@partial(jax.jit, static_argnames=("training", "every"), donate_argnames="params")
-def train(params: Pytree, *, training: Training, every: int | None) -> tuple[Pytree, Row | None]:
+@partial(jax.jit, static_argnames=("training", "every"), donate_argnames=("params", "state"))
+def train(
+    params: Pytree, state: optax.OptState | None, *, training: Training, every: int | None
+) -> tuple[Pytree, optax.OptState, Row | None]:
     """The whole run as one compiled program."""
     optimizer = optax.adam(training.learning_rate)
 
@@ -50,8 +53,9 @@ def train(params: Pytree, *, training: Training, every: int | None) -> tuple[Pyt
         params, state, row = step(*carry, optimizer)
         return (params, state), row
 
-    (params, _), rows = scan(body, (params, optimizer.init(params)), training.steps, every)
-    return params, rows
+    start = (params, optimizer.init(params) if state is None else state)
+    (params, state), rows = scan(body, start, training.steps, every)
+    return params, state, rows
 
 
 def run(
@@ -65,11 +69,13 @@ def run(
     with running(dtype, device):
         params = enter(statement.start, dtype)
         P, gradients = value_and_gradients(params)
-        converged, rows = train(params, training=statement.require_training(), every=every)
+        state = resume(params, statement.state)
+        converged, state, rows = train(params, state, training=statement.require_training(), every=every)
         return Result(
             values=leave({"P": P}),
             gradients=leave(gradients),
             history=leave_history(rows, every),
             converged=leave(converged),
+            state=leave_state(state),
             outcome=leave({"P": loss(converged)}),
         )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from imperative.arrays import enter, leave
 from imperative.history import Recorder, gradients
+from imperative.optimizer import leave_state, resume
 from scenarios import Device, Dtype, Result, Statement, line_network
 
 
@@ -97,6 +98,7 @@ def run(
     values, start_gradients = leave({"loss": value}), leave(gradients(parameters))
 
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+    resume(optimizer, list(parameters), statement.state)
     recorder = Recorder(every)
     for n in range(1, training.steps + 1):
         recorder.keep(n, step(network, optimizer, **data), parameters)
@@ -109,5 +111,6 @@ def run(
         facts=shapes(network, data["x"]),
         history=recorder.history(),
         converged=leave(parameters),
+        state=leave_state(optimizer, parameters),
         outcome=leave(outcome),
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from imperative.arrays import enter, leave
 from imperative.history import Recorder, gradients
+from imperative.optimizer import leave_state, resume
 from scenarios import Device, Dtype, Result, Statement, root_finding
 
 
@@ -50,6 +51,7 @@ def run(
     values, start_gradients = leave({"P": P[0]}), leave(gradients(leaves))
 
     optimizer = torch.optim.Adam(list(leaves.values()), lr=training.learning_rate)
+    resume(optimizer, list(leaves), statement.state)
     recorder = Recorder(every)
     for n in range(1, training.steps + 1):
         recorder.keep(n, step(leaves, optimizer), leaves)
@@ -61,5 +63,6 @@ def run(
         gradients=start_gradients,
         history=recorder.history(),
         converged=leave(leaves),
+        state=leave_state(optimizer, leaves),
         outcome=leave(outcome),
     )

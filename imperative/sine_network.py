@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from imperative.arrays import enter, leave
 from imperative.history import Recorder, gradients
+from imperative.optimizer import leave_state, resume
 from scenarios import Device, Dtype, Result, Statement, sine_network
 
 
@@ -77,6 +78,7 @@ def run(
     values, start_gradients = leave({"loss": value}), leave(gradients(parameters))
 
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
+    resume(optimizer, list(parameters), statement.state)
     recorder = Recorder(every)
     for n in range(1, training.steps + 1):
         recorder.keep(n, step(network, optimizer, **data), parameters)
@@ -88,5 +90,6 @@ def run(
         gradients=start_gradients,
         history=recorder.history(),
         converged=leave(parameters),
+        state=leave_state(optimizer, parameters),
         outcome=leave(outcome),
     )

@@ -68,6 +68,7 @@ class Statement:
         source: the section of the lecture note.
         start: start value of every parameter that is differentiated, by name (float64, read-only).
         data: constants of the problem, by name (float64, read-only).
+        state: where the optimizer takes up its work, as :attr:`Result.state` left it; empty for a fresh one.
         training: optimizer, learning rate and steps; None where nothing is trained.
         facts: discrete facts that both sides must derive, by name.
         truth: closed forms, by dotted path into a :class:`Result`.
@@ -81,6 +82,7 @@ class Statement:
     source: str
     start: Arrays
     data: Arrays = field(default_factory=dict)
+    state: Arrays = field(default_factory=dict)
     training: Training | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
     truth: Arrays = field(default_factory=dict)
@@ -130,6 +132,9 @@ class Result:
         native: the same facts in the framework's own words; shown, never compared.
         history: the recorded steps; None where nothing is trained or recorded.
         converged: parameters after the last step, by name.
+        state: the optimizer's state after the last step: ``count``, the number of steps since it was fresh
+            (an integer), and for every parameter ``first.<name>`` and ``second.<name>``, the moving averages
+            of its gradient and of the squares; empty where the optimizer keeps none.
         outcome: forward quantities after the last step, by name.
     """
 
@@ -139,6 +144,7 @@ class Result:
     native: Mapping[str, str] = field(default_factory=dict)
     history: History | None = None
     converged: Arrays = field(default_factory=dict)
+    state: Arrays = field(default_factory=dict)
     outcome: Arrays = field(default_factory=dict)
 
 

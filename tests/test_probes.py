@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scenarios
-from compare.truth import central_differences
+from compare.judge.truth import central_differences
 
 SIDES = ("imperative", "functional")
 MEASURED = [statement.name for statement in scenarios.ALL if statement.objective]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import scenarios
-from compare.truth import central_differences
+from compare.judge.truth import central_differences
 from scenarios.types import unavailable
 
 

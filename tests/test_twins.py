@@ -315,3 +315,33 @@ def test_looking_at_the_outcome_leaves_no_tape_behind(monkeypatch):
     )
     twin_module.run(shortened("root_finding", 1))
     assert recorded[-1] == [False]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", TRAINED)
+@both_sides
+def test_a_run_goes_on_from_the_state_that_another_left(side, name, dtype):
+    statement = scenarios.get(name)
+
+    def part(start, state, steps):
+        training = replace(statement.training, steps=steps)
+        moved = replace(statement, start=start, state=state, training=training)
+        return twin(side, name).run(moved, dtype=dtype, every=None)
+
+    whole = part(statement.start, {}, 40)
+    first = part(statement.start, {}, 15)
+    second = part(first.converged, first.state, 25)
+    for group in ("converged", "state", "outcome"):
+        ours, theirs = getattr(second, group), getattr(whole, group)
+        assert ours.keys() == theirs.keys()
+        for key, array in ours.items():
+            np.testing.assert_array_equal(array, theirs[key], err_msg=f"{group} {key}")
+
+
+@pytest.mark.parametrize("name", ["root_finding", "sine_network", "line_network"])
+def test_both_sides_leave_the_same_state_under_the_same_names(name):
+    left, right = (twin(side, name).run(dtype="float64", every=None).state for side in SIDES)
+    assert left.keys() == right.keys()
+    assert left["count"] == right["count"] == scenarios.get(name).training.steps
+    for key in left:
+        np.testing.assert_allclose(left[key], right[key], rtol=1e-9, atol=1e-12)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compare.differences import Difference, between, incomparable
-from compare.truth import Distance, PublishedCheck, check_published, distances
+from compare.judge.truth import Distance, PublishedCheck, check_published, distances
 from scenarios import Arrays, Dtype, Result, Statement
 from scenarios.types import Fact
 
