@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Everything else is imported where it is used, so that the command starts at once and can be interrupted.
 
 DISAGREE, USAGE, RAISED, UNREADABLE, INTERRUPTED = 1, 2, 3, 4, 130
+AGREE = {"identical", "rounding"}
 RUNS = Path("gradtwin-runs")
 DEVICES: "tuple[Device, ...]" = ("auto", "cpu", "gpu")
 
@@ -84,7 +85,7 @@ def run(
     finished, trouble, code = _carry_out(directory, chosen, dtypes, place)
     if not code:
         _say(f"Saved in {directory}; `gradtwin report {shlex.quote(str(directory))}` makes the page.")
-    words = _complain(finished.records, directory)
+    said = _complain(finished.records, directory)
     if as_json:
         _write(document(finished).decode())
     elif finished.records:
@@ -92,7 +93,7 @@ def run(
     if code:
         total = len(chosen) * len(dtypes)
         _fail(f"{trouble} {len(finished.records)} of {total} records are saved in {directory}.", code)
-    raise typer.Exit(RAISED if "raised" in words else DISAGREE if "disagree" in words else 0)
+    raise typer.Exit(RAISED if "raised" in said else DISAGREE if said - AGREE else 0)
 
 
 def _carry_out(
@@ -121,14 +122,14 @@ def _carry_out(
 
 def _complain(records: "Sequence[Record]", directory: Path) -> set[str]:
     """Say what did not agree, a sentence each; returns the verdicts that came up."""
-    from compare import describe
+    from compare.words import sentence, word
 
     for record in records:
-        if describe.word(record) != "agree":
-            _say(f"{record.scenario} ({record.dtype}): {describe.sentence(record)}")
+        if word(record) not in AGREE:
+            _say(f"{record.scenario} ({record.dtype}): {sentence(record)}")
         if record.failure is not None:
             _say(f"  The traceback is kept in {directory / 'records.jsonl'}.")
-    return {describe.word(record) for record in records}
+    return {word(record) for record in records}
 
 
 @app.command()

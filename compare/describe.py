@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.differences import LIMIT
-from compare.judge import SIDES
+from compare.judge import SIDES, Distance, Dynamics, Finding, Verdict
 from compare.record import Environment, Record, Run
+from compare.words import MEANING, lost, number, percent, remark, small, word
 from scenarios import Result
 
 
@@ -20,43 +20,6 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def word(record: Record) -> str:
-    """The verdict in a word: ``agree``, ``disagree`` or ``raised``."""
-    if record.verdict is None:
-        return "raised"
-    return "agree" if record.verdict.agrees else "disagree"
-
-
-def _scope(record: Record) -> str:
-    """What an agreement covers, where that is less than the whole record."""
-    verdict = record.verdict
-    partly = verdict is not None and verdict.agrees and any(d.agrees is None for d in verdict.differences)
-    return " at start" if partly else ""
-
-
-def sentence(record: Record) -> str:
-    """The verdict in a plain sentence, with the first thing that is wrong if something is."""
-    if record.failure is not None:
-        who = f"{record.failure.side} twin" if record.failure.side in SIDES else record.failure.side
-        return f"The {who} raised {record.failure.message}"
-    if record.verdict is None:
-        return "Nothing was judged."
-    if record.verdict.complaints:
-        first, *more = record.verdict.complaints
-        return f"They disagree: {first}" + (f" (and {len(more)} more)." if more else ".")
-    judged = [d for d in record.verdict.differences if d.agrees is not None]
-    worst = max(judged, key=lambda d: d.ulps)
-    measured = len(record.verdict.differences) - len(judged)
-    rest = f" {measured} more are measured but not judged in {record.dtype}." if measured else ""
-    where = _scope(record)
-    if worst.ulps == 0:
-        return f"They agree{where}: all {len(judged)} judged quantities are equal.{rest}"
-    return (
-        f"They agree{where}: of {len(judged)} judged quantities the furthest apart is the {worst.quantity}, "
-        f"by {worst.ulps:.1f} ULPs of the {LIMIT} put down to rounding.{rest}"
-    )
-
-
 def overview(records: Sequence[Record]) -> Table:
     """A row per record: its verdict and the figures behind it."""
     return Table(
@@ -66,8 +29,9 @@ def overview(records: Sequence[Record]) -> Table:
             "dtype",
             "verdict",
             "ULPs",
-            "gradient",
-            "first unequal step",
+            "of the budget",
+            "notices",
+            "lost bits",
             "truth",
             "published",
             "imperative",
@@ -78,30 +42,34 @@ def overview(records: Sequence[Record]) -> Table:
 
 
 LEGEND = (
-    "agree at start: along a float32 run the distance between the sides is measured, not judged. "
-    "ULPs: largest judged difference. gradient: largest relative difference of a gradient (maximum norms), "
-    "at any step. first unequal step: first step with a bit that differs. truth: largest relative distance "
-    "of a gradient from its closed form or central differences. imperative, functional: time of a warm run "
-    "that records nothing, a first impression."
+    "ULPs: the largest difference between the sides, in units of the last place. of the budget: the largest "
+    "share of what rounding accounts for that a difference uses; above 100 % it is no rounding. notices: the "
+    "smallest relative error of one step that would not have passed for rounding, in the quantity that hides "
+    "most. lost bits: of the lower precision, on the imperative and on the functional side, in the quantity "
+    "where they differ most. truth: largest relative distance of a gradient from its exact value. "
+    "imperative, functional: time of a warm run that records nothing, a first impression. "
+    + "; ".join(f"{name}: {meaning}" for name, meaning in MEANING.items())
+    + "."
 )
 
 
 def _overview_row(record: Record) -> tuple[str, ...]:
-    head = (record.scenario, record.dtype, word(record) + _scope(record))
+    head = (record.scenario, record.dtype, word(record))
     if record.verdict is None:
-        return (*head, *[""] * 7)
+        return (*head, *[""] * 8)
     verdict = record.verdict
-    gradients = [d.relative for d in verdict.differences if d.quantity.startswith("gradients")]
-    firsts = [d.first_unequal_step for d in verdict.differences if d.first_unequal_step is not None]
-    trained = any(len(d.curve) for d in verdict.differences)
+    told = [f for f in (*verdict.step, *verdict.run) if f.word != "vacuous"]
+    blunt = [f.notices for f in verdict.step if f.word in {"identical", "rounding"}]
+    bits = [f for f in verdict.step if len(f.lost_bits) == len(SIDES)]
     truth = [t.relative for t in verdict.distances if t.quantity.startswith("gradients")]
     met = sum(check.agrees for check in verdict.published)
     return (
         *head,
-        f"{max((d.ulps for d in verdict.differences if d.agrees is not None), default=np.nan):.1f}",
-        small(max(gradients)) if gradients else "–",
-        (str(min(firsts)) if firsts else "never") if trained else "–",
-        small(max(truth)) if truth else "–",
+        number(max((f.ulps for f in told), default=np.nan)),
+        percent(max((f.share for f in told), default=np.nan)),
+        small(max(blunt)) if blunt else "–",
+        lost(max(bits, key=lambda f: np.ptp(list(f.lost_bits.values())))) if bits else "–",
+        small(np.nanmax(truth)) if truth else "–",
         f"{met}/{len(verdict.published)}" if verdict.published else "–",
         *(seconds(record.timings[side].warm) for side in SIDES),
     )
@@ -111,25 +79,26 @@ def tables(record: Record) -> Iterator[Table]:
     """Everything that a record knows, as tables."""
     if record.verdict is None:
         return
-    verdict, results = record.verdict, record.results
+    yield from _evidence(record, record.verdict)
+    yield from _results(record)
     yield Table(
-        "Differences between the sides",
-        ("quantity", "verdict", "absolute", "relative", "ULPs", "where", "first unequal step"),
-        tuple(
-            (
-                d.quantity,
-                _agrees(d.agrees),
-                small(d.absolute),
-                small(d.relative),
-                f"{d.ulps:.1f}",
-                d.note or (d.where if d.absolute else ""),
-                "" if d.first_unequal_step is None else str(d.first_unequal_step),
-            )
-            for d in verdict.differences
-        ),
+        "First timing: seconds without recording, in one process",
+        ("side", "first call", "warm call"),
+        tuple((side, seconds(t.first), seconds(t.warm)) for side, t in record.timings.items()),
     )
-    if any(r.gradients for r in results.values()):
-        yield _by_name("Gradients at the start", results, lambda result: result.gradients)
+
+
+def _evidence(record: Record, verdict: Verdict) -> Iterator[Table]:
+    """What the verdict rests on."""
+    if verdict.step:
+        trained = record.training is not None
+        yield _findings(
+            "One step, from states that both are handed" if trained else "What both compute", verdict.step
+        )
+    if verdict.run:
+        yield _findings("The free run", verdict.run)
+    if verdict.dynamics is not None:
+        yield _dynamics(verdict.dynamics, record.dtype)
     if verdict.published:
         yield Table(
             "Figures of the lecture note",
@@ -153,6 +122,40 @@ def tables(record: Record) -> Iterator[Table]:
                 for f in verdict.facts
             ),
         )
+    if verdict.distances:
+        yield Table(
+            "Distance to the truth",
+            (
+                "quantity",
+                "side",
+                "truth from",
+                "after step",
+                "absolute",
+                "relative",
+                "rounding allows",
+                "verdict",
+            ),
+            tuple(
+                (
+                    t.quantity,
+                    t.side,
+                    t.origin,
+                    "–" if t.step is None else str(t.step),
+                    small(t.absolute),
+                    "–" if np.isnan(t.relative) else small(t.relative),
+                    small(t.budget),
+                    _agrees(t.agrees),
+                )
+                for t in _telling(verdict.distances)
+            ),
+        )
+
+
+def _results(record: Record) -> Iterator[Table]:
+    """What both sides computed."""
+    results = record.results
+    if any(r.gradients for r in results.values()):
+        yield _by_name("Gradients at the start", results, lambda result: result.gradients)
     natives = {name: None for result in results.values() for name in result.native}
     if natives:
         yield Table(
@@ -160,32 +163,10 @@ def tables(record: Record) -> Iterator[Table]:
             ("", *SIDES),
             tuple((name, *(results[side].native.get(name, "") for side in SIDES)) for name in natives),
         )
-    if verdict.distances:
-        yield Table(
-            "Distance to the truth",
-            ("quantity", "side", "truth from", "absolute", "relative", "truth known to", "verdict"),
-            tuple(
-                (
-                    t.quantity,
-                    t.side,
-                    t.origin,
-                    small(t.absolute),
-                    "–" if np.isnan(t.relative) else small(t.relative),
-                    f"{t.uncertainty:.1e}" if t.uncertainty else "rounding",
-                    _agrees(t.agrees),
-                )
-                for t in verdict.distances
-            ),
-        )
     if all(r.history is not None for r in results.values()):
         yield _losses(results)
     if any(r.converged for r in results.values()):
         yield _by_name("Converged parameters", results, lambda result: result.converged)
-    yield Table(
-        "First timing: seconds without recording, in one process",
-        ("side", "first call", "warm call"),
-        tuple((side, seconds(t.first), seconds(t.warm)) for side, t in record.timings.items()),
-    )
 
 
 def setting(run: Run) -> Table:
@@ -220,9 +201,85 @@ def seconds(value: float) -> str:
     return f"{value / 1e-6:.3g} µs"
 
 
-def small(value: float) -> str:
-    """A difference to two digits; exactly nothing is 0."""
-    return f"{value:.1e}" if value else "0"
+def _findings(caption: str, findings: Sequence[Finding]) -> Table:
+    return Table(
+        caption,
+        (
+            "quantity",
+            "verdict",
+            "absolute",
+            "ULPs",
+            "of the budget",
+            "notices",
+            "lost bits",
+            "where",
+            "remark",
+        ),
+        tuple(
+            (
+                f.quantity,
+                f.word,
+                small(f.absolute),
+                number(f.ulps),
+                percent(f.share),
+                small(f.notices),
+                lost(f),
+                _where(f),
+                f.note or remark(f),
+            )
+            for f in findings
+        ),
+    )
+
+
+def _where(finding: Finding) -> str:
+    entry = f"[{', '.join(map(str, finding.where))}]" if finding.where and finding.absolute else ""
+    step = "" if finding.step is None else f"after step {finding.step}"
+    return f"{entry} {step}".strip()
+
+
+def _dynamics(dynamics: Dynamics, dtype: str) -> Table:
+    """What the free run says of itself."""
+    largest = int(np.argmax(dynamics.amplification))
+    free = dynamics.parameters - dynamics.identified
+    return Table(
+        "How a difference in the last bit grows",
+        ("", ""),
+        (
+            ("factor per step, on average", f"{dynamics.growth:.5f}"),
+            (
+                "largest distance of two runs that start a bit apart",
+                f"{number(float(dynamics.amplification[largest]))} ULPs, at step {dynamics.steps[largest]}",
+            ),
+            (
+                f"first step at which no bit of {dtype} is left",
+                "none" if dynamics.horizon is None else str(dynamics.horizon),
+            ),
+            (
+                "first step that rounding of this run does not explain, though the step is the same",
+                "none" if dynamics.parted is None else str(dynamics.parted),
+            ),
+            (
+                "converged parameters",
+                "identifiable: each direction changes what the model computes"
+                if not free
+                else f"not identifiable: {free} of {dynamics.parameters} directions change nothing that the "
+                "model computes, so that the function and the loss are what compares",
+            ),
+        ),
+    )
+
+
+def _telling(distances: Sequence[Distance]) -> list[Distance]:
+    """Of each quantity, side and origin the distance that uses most of what rounding allows."""
+    worst: dict[tuple[str, str, str], Distance] = {}
+    for distance in distances:
+        key = (distance.quantity, distance.side, distance.origin)
+        share = distance.absolute / distance.budget if distance.budget else distance.absolute
+        kept = worst.get(key)
+        if kept is None or share > (kept.absolute / kept.budget if kept.budget else kept.absolute):
+            worst[key] = distance
+    return list(worst.values())
 
 
 def _agrees(agrees: bool | None) -> str:

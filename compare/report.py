@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from compare import describe
+from compare import describe, words
 from compare.record import Run, encode, read
 
 
@@ -52,6 +52,7 @@ def _fill(template: str, run: Run, **more: object) -> bytes:
         run=run,
         scenarios=[(name, list(records)) for name, records in groupby(run.records, lambda r: r.scenario)],
         describe=describe,
+        words=words,
         **more,
     )
     return text.encode()

@@ -10,11 +10,9 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 import scenarios
 from compare import twins
-from compare.judge import SIDES, judge
+from compare.judge import SIDES, Trial
 from compare.record import SCHEMA_VERSION, Environment, Failure, Record
 from compare.timing import measure
 from compare.twins import Twins
@@ -59,14 +57,22 @@ def records(
         if dtype not in DTYPES:
             raise unavailable("dtype", dtype, DTYPES)
     for name in [statement.name for statement in scenarios.ALL] if names is None else names:
-        pair = twins.load(name)
+        pair, place = twins.load(name), twins.resolve(device)
+        trial = Trial(pair, place, every=every)
         for dtype in dtypes:
-            yield compare(pair, dtype, twins.resolve(device), every=every)
+            yield compare(pair, dtype, place, trial=trial)
 
 
-def compare(pair: Twins, dtype: Dtype, device: Device = "cpu", *, every: int | None = 1) -> Record:
-    """Run one pair of twins in one dtype and judge it; a twin that raises is recorded, not passed on."""
-    statement = pair.statement
+def compare(pair: Twins, dtype: Dtype, device: Device = "cpu", *, trial: Trial | None = None) -> Record:
+    """Run one pair of twins in one dtype and judge it; a twin that raises is recorded, not passed on.
+
+    Args:
+        pair: a statement and the two modules that run it.
+        dtype: to judge in.
+        device: to run on.
+        trial: of the same pair, if something of it has been computed already.
+    """
+    statement, trial = pair.statement, trial or Trial(pair, device)
     record = Record(
         scenario=statement.name,
         title=statement.title,
@@ -88,28 +94,13 @@ def compare(pair: Twins, dtype: Dtype, device: Device = "cpu", *, every: int | N
             call = partial(getattr(pair, culprit).run, statement, dtype=dtype, device=device)
             unrecorded = partial(call, every=None) if statement.training else call
             timing, bare[culprit] = measure(unrecorded)
-            results[culprit] = _checked(call(every=every) if statement.training else call())
+            results[culprit] = trial.result(culprit, dtype)
             record = replace(record, timings={**record.timings, culprit: timing})
         culprit = "comparison"
-        verdict = judge(statement, dtype, results["imperative"], results["functional"], bare, every)
+        verdict = trial.verdict(dtype, bare)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a twin raises belongs in its record
         return replace(record, timings={}, failure=_failure(culprit, error))
     return replace(record, verdict=verdict, results={side: _lean(r) for side, r in results.items()})
-
-
-def _checked(result: Result) -> Result:
-    """The result, if it is one that can be compared and saved."""
-    if not isinstance(result, Result):
-        raise TypeError(f"run returned {type(result).__name__} instead of a Result.")
-    for group in ("values", "gradients", "converged", "outcome"):
-        for name, array in getattr(result, group).items():
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-                kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-                raise TypeError(f"{group} of {name} is {kind} instead of an array of floats.")
-    for name, fact in result.facts.items():
-        if not isinstance(fact, bool | int | str | tuple | None):
-            raise TypeError(f"the fact '{name}' is {type(fact).__name__}, which no record can hold.")
-    return result
 
 
 def environment(names: Sequence[str], dtypes: Sequence[Dtype], device: Device) -> Environment:
@@ -142,10 +133,11 @@ def _failure(side: str, error: BaseException) -> Failure:
 
 
 def _lean(result: Result) -> Result:
-    """Without the gradients and parameters of every step: the verdict keeps how far they differ."""
-    if result.history is None:
-        return result
-    return replace(result, history=replace(result.history, gradients={}, parameters={}))
+    """Without what the verdict has used up: the state, and the gradients and parameters of every step."""
+    lean = replace(result, state={})
+    if lean.history is None:
+        return lean
+    return replace(lean, history=replace(lean.history, gradients={}, parameters={}))
 
 
 def _processor() -> str:

@@ -1,5 +1,6 @@
 """Takes an optimizer's state out and puts it back, so that a run can go on from any step."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -12,21 +13,24 @@ from scenarios.types import Arrays
 _MOMENTS = {"mu": "first", "nu": "second"}
 
 
-def resume(params: Pytree, state: Arrays) -> optax.OptState | None:
-    """Adam's state for ``params`` in the dtype of each parameter; None if it is to start afresh.
+# The learning rate holds no state: any will do.
+_fresh = jax.jit(optax.adam(0.0).init)
+
+
+def resume(params: Pytree, state: Arrays) -> optax.OptState:
+    """Adam's state for ``params``, in the dtype of each parameter: a fresh one, or ``state``.
 
     Args:
         params: the parameters.
         state: as :func:`leave_state` left it; empty for a fresh one.
     """
+    fresh = _fresh(params)
     if not state:
-        return None
+        return fresh
     moments = {
         theirs: {name: jnp.array(state[f"{ours}.{name}"], dtype=p.dtype) for name, p in params.items()}
         for theirs, ours in _MOMENTS.items()
     }
-    # The learning rate of Adam holds no state: any will do.
-    fresh = optax.adam(0.0).init(params)
     return tree_utils.tree_set(fresh, count=jnp.array(state["count"], dtype=jnp.int32), **moments)
 
 

@@ -51,7 +51,7 @@ def step(
 # %% step: run
 @partial(jax.jit, static_argnames=("training", "every"), donate_argnames=("params", "state"))
 def train(
-    params: Pytree, data: Pytree, state: optax.OptState | None, *, training: Training, every: int | None
+    params: Pytree, data: Pytree, state: optax.OptState, *, training: Training, every: int | None
 ) -> tuple[Pytree, optax.OptState, Row | None]:
     """The whole run as one compiled program."""
     optimizer = optax.adam(training.learning_rate)
@@ -60,8 +60,7 @@ def train(
         params, state, row = step(*carry, optimizer, data["x"], data["y"])
         return (params, state), row
 
-    start = (params, optimizer.init(params) if state is None else state)
-    (params, state), rows = scan(body, start, training.steps, every)
+    (params, state), rows = scan(body, (params, state), training.steps, every)
     return params, state, rows
 
 

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from scenarios.types import Arrays, Statement, Training, constants, stored_start
+from scenarios.types import Arrays, Scalar, Statement, Training, constants, stored_start
 
 _x = np.linspace(0, 1, 5)[:, None]
 _y = 4 * _x
 _start = stored_start("line_network")
 
 
-def objective(parameters: Arrays) -> float:
+def objective(parameters: Arrays) -> Scalar:
     """Mean squared error of the three affine maps over the points."""
     output = _x
     for layer in ("input", "hidden1", "hidden2"):
         output = output @ parameters[f"{layer}.weight"].T + parameters[f"{layer}.bias"]
-    return float(np.mean((output - _y) ** 2))
+    return np.mean((output - _y) ** 2)
 
 
 STATEMENT = Statement(

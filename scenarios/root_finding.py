@@ -1,11 +1,11 @@
 """P = (a³ − 3b)² driven to zero by Adam (note: "Solve the equation P = 0 using autograd")."""
 
-from scenarios.types import Arrays, Published, Statement, Training, constants
+from scenarios.types import Arrays, Published, Scalar, Statement, Training, constants
 
 
-def objective(parameters: Arrays) -> float:
+def objective(parameters: Arrays) -> Scalar:
     """P = (a³ − 3b)²."""
-    return float((parameters["a"] ** 3 - 3 * parameters["b"])[0] ** 2)
+    return (parameters["a"] ** 3 - 3 * parameters["b"])[0] ** 2
 
 
 STATEMENT = Statement(

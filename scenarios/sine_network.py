@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scenarios.types import Arrays, Statement, Training, constants, stored_start
+from scenarios.types import Arrays, Scalar, Statement, Training, constants, stored_start
 
 _x = np.linspace(-np.pi, np.pi, 20)[:, None]
 _y = np.sin(_x)
@@ -17,9 +17,9 @@ def predict(parameters: Arrays) -> np.ndarray:
     return output
 
 
-def objective(parameters: Arrays) -> float:
+def objective(parameters: Arrays) -> Scalar:
     """Mean squared error of the network over the points."""
-    return float(np.mean((predict(parameters) - _y) ** 2))
+    return np.mean((predict(parameters) - _y) ** 2)
 
 
 STATEMENT = Statement(

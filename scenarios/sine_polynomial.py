@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scenarios.types import Arrays, Statement, Training, constants
+from scenarios.types import Arrays, Scalar, Statement, Training, constants
 
 _x = np.linspace(-np.pi, np.pi, 100)
 _y = np.sin(_x)
@@ -11,10 +11,10 @@ _least_squares = np.linalg.lstsq(_powers, _y, rcond=None)[0]
 _start_gradient = -2 * _powers.T @ _y
 
 
-def objective(parameters: Arrays) -> float:
+def objective(parameters: Arrays) -> Scalar:
     """Sum of the squared residuals of ax + bx² + cx³ − sin x."""
     residual = parameters["a"] * _x + parameters["b"] * _x**2 + parameters["c"] * _x**3 - _y
-    return float(np.sum(residual**2))
+    return np.sum(residual**2)
 
 
 STATEMENT = Statement(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -14,7 +14,8 @@ Dtype = Literal["float32", "float64"]
 Device = Literal["auto", "cpu", "gpu"]
 Arrays = Mapping[str, np.ndarray]
 Fact = bool | int | str | tuple[int, ...] | None
-Objective = Callable[[Arrays], float]
+Scalar = Any  # a number in the arithmetic of what it was computed from: real, complex, or of more digits
+Objective = Callable[[Arrays], Scalar]
 
 
 class UnavailableError(ValueError):
@@ -72,7 +73,7 @@ class Statement:
         training: optimizer, learning rate and steps; None where nothing is trained.
         facts: discrete facts that both sides must derive, by name.
         truth: closed forms, by dotted path into a :class:`Result`.
-        objective: the loss in NumPy float64, for central differences where no closed form is given.
+        objective: the loss in NumPy, in whatever arithmetic its arguments have, to be differentiated exactly.
         limit: what training tends to, by dotted path; the distance to it is reported, never judged.
         published: the figures that the note prints.
     """

@@ -96,7 +96,7 @@ def test_run_json_is_one_document_on_standard_output_and_nothing_else(gradtwin, 
     answer = gradtwin("run", "chain_rule", "--dtype", "float64", "--device", "cpu", "--json", "-o", "here")
     document = json.loads(answer.out)
     assert document["environment"]["device"] == "cpu"
-    assert [record["verdict"]["agrees"] for record in document["records"]] == [True]
+    assert [record["verdict"]["word"] for record in document["records"]] == ["identical"]
     assert answer.code == 0
 
 
@@ -111,7 +111,7 @@ def test_run_ends_with_1_and_one_sentence_when_the_sides_disagree(gradtwin, monk
     answer = gradtwin("run", "leaves", "root_finding", "--dtype", "float64", "-o", "here")
     assert answer.code == 1
     assert (
-        "root_finding (float64): They disagree: the functional side recorded 199 steps of the 200 that were "
+        "root_finding (float64): They differ: the functional side recorded 199 steps of the 200 that were "
         "asked for (and "
     ) in answer.err
 
@@ -195,7 +195,7 @@ def test_a_result_that_lacks_what_the_statement_knows_disagrees_and_the_others_s
     )
     answer = gradtwin("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
     assert answer.code == 1
-    assert "leaves (float64): They disagree: value of" in answer.err
+    assert "leaves (float64): They differ: values." in answer.err
     assert len(read(tmp_path / "here").records) == 2
 
 

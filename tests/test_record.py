@@ -17,7 +17,7 @@ from compare import runner, twins
 from compare.record import Environment, Record, UnreadableRunError, UnwritableRunError, Writer, encode, read
 
 ENVIRONMENT = Environment(
-    schema_version=1,
+    schema_version=2,
     started="2026-01-30T12:00:00+00:00",
     versions={"python": "3.11"},
     machine={"cores": "2"},
@@ -73,19 +73,19 @@ def test_every_array_survives_bit_for_bit_with_its_nans_and_infinities(array):
 
 def test_no_number_is_written_as_null(records):
     verdict = records[1].verdict
-    infinite = replace(verdict.differences[0], ulps=np.float64(np.inf), relative=np.float64(np.nan))
+    infinite = replace(verdict.step[0], ulps=np.float64(np.inf), budget=np.float64(np.nan))
     text = encode(infinite)
     assert b'"ulps":"inf"' in text
-    assert b'"relative":"nan"' in text
+    assert b'"budget":"nan"' in text
     back = compare.record.decode(text, type(infinite), "here")
     assert back.ulps == np.inf
-    assert np.isnan(back.relative)
+    assert np.isnan(back.budget)
 
 
 def test_each_line_is_a_document_of_its_own_with_a_schema_version(saved):
     lines = (saved / "records.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["record"]["scenario"] for line in lines] == ["leaves", "root_finding"]
-    assert {json.loads(line)["schema_version"] for line in lines} == {1}
+    assert {json.loads(line)["schema_version"] for line in lines} == {2}
 
 
 def test_the_gradients_and_parameters_of_every_step_are_not_saved(records):
@@ -139,13 +139,13 @@ def test_a_record_edited_by_hand_is_refused_even_if_it_is_well_formed(saved):
 def test_an_unknown_field_is_refused(saved):
     path = saved / "records.jsonl"
     path.write_text(
-        path.read_text("utf-8").replace('{"schema_version":1,', '{"schema_version":1,"x":2,', 1), "utf-8"
+        path.read_text("utf-8").replace('{"schema_version":2,', '{"schema_version":2,"x":2,', 1), "utf-8"
     )
     with pytest.raises(UnreadableRunError, match="unknown field"):
         read(saved)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 1}', "\x00", "null"])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 2}', "\x00", "null"])
 def test_a_run_json_that_is_none_is_refused(saved, content):
     (saved / "run.json").write_text(content, "utf-8")
     with pytest.raises(UnreadableRunError, match=r"run\.json: not readable as a saved run \("):
@@ -160,15 +160,15 @@ def test_bytes_that_are_no_text_are_refused(saved):
 
 def test_another_schema_is_refused_by_its_number(saved):
     path = saved / "run.json"
-    path.write_text(path.read_text("utf-8").replace('"schema_version": 1', '"schema_version": 2'), "utf-8")
+    path.write_text(path.read_text("utf-8").replace('"schema_version": 2', '"schema_version": 3'), "utf-8")
     with pytest.raises(UnreadableRunError) as error:
         read(saved)
-    assert str(error.value) == (f"{path}: written in schema 2, and this gradtwin reads schema 1; run again.")
+    assert str(error.value) == (f"{path}: written in schema 3, and this gradtwin reads schema 2; run again.")
 
 
 def test_a_record_of_another_schema_is_refused_by_its_number(saved):
     path = saved / "records.jsonl"
-    path.write_text(path.read_text("utf-8").replace('{"schema_version":1', '{"schema_version":7', 1), "utf-8")
+    path.write_text(path.read_text("utf-8").replace('{"schema_version":2', '{"schema_version":7', 1), "utf-8")
     with pytest.raises(UnreadableRunError, match="line 1: written in schema 7"):
         read(saved)
 
@@ -229,7 +229,7 @@ def chained(saved, *bodies):
     lines = []
     for body in bodies:
         checksum.update(body)
-        head = f'{{"schema_version":1,"checksum":"{checksum.hexdigest()}","record":'.encode()
+        head = f'{{"schema_version":2,"checksum":"{checksum.hexdigest()}","record":'.encode()
         lines.append(head + body + b"}\n")
     (saved / "records.jsonl").write_bytes(b"".join(lines))
 

@@ -13,7 +13,7 @@ import pytest
 
 import compare
 import scenarios
-from compare import describe, figures
+from compare import describe, figures, words
 from compare.figures import draw
 from compare.record import Environment, Failure, Run
 from compare.report import RENDERERS
@@ -97,7 +97,7 @@ def test_the_same_record_draws_the_same_bytes(run):
 def test_every_record_has_its_verdict_in_words_and_all_its_tables(run, kind):
     text = unescape(RENDERERS[kind](run).decode())
     for record in run.records:
-        assert describe.sentence(record) in text
+        assert words.sentence(record) in text
         for table in describe.tables(record):
             assert table.caption in text
     assert run.environment.started in text
@@ -138,23 +138,14 @@ def test_a_twin_that_raised_shows_its_traceback_and_nothing_it_did_not_compute(r
     assert "8 are missing" in page
 
 
-def test_a_disagreement_is_the_first_thing_its_section_says(run):
+def test_a_difference_is_the_first_thing_its_section_says(run):
     record = run.records[0]
     wrong = replace(
-        record, verdict=replace(record.verdict, agrees=False, complaints=("b: apart", "c: apart"))
+        record, verdict=replace(record.verdict, word="different", owed=("b is owed", "c is owed"))
     )
-    assert describe.word(wrong) == "disagree"
-    assert describe.sentence(wrong) == "They disagree: b: apart (and 1 more)."
-    assert '<p class="disagree">' in RENDERERS["html"](replace(run, records=(wrong,))).decode()
-
-
-def test_a_float32_agreement_says_that_it_covers_the_start_alone():
-    (record,) = compare.run(["root_finding"], dtypes=["float32"])
-    assert describe.overview([record]).rows[0][2] == "agree at start"
-    assert describe.sentence(record) == (
-        "They agree at start: all 2 judged quantities are equal. "
-        "7 more are measured but not judged in float32."
-    )
+    assert words.word(wrong) == "different"
+    assert words.sentence(wrong) == "They differ: b is owed (and 1 more)."
+    assert '<p class="different">' in RENDERERS["html"](replace(run, records=(wrong,))).decode()
 
 
 @pytest.mark.parametrize(
@@ -167,42 +158,46 @@ def test_durations_carry_their_unit(value, text):
 def crafted(record):
     """A record with numbers that no two quantities share."""
     verdict = record.verdict
-    sizes = iter(range(2, 99))
-    differences = tuple(
+    step = tuple(
         replace(
-            d, absolute=np.float64(1), relative=np.float64(10.0**-n), ulps=np.float64(n), where=f"here[{n}]"
+            f,
+            word="rounding",
+            absolute=np.float64(n),
+            ulps=np.float64(2 * n),
+            budget=np.float64(1000),
+            notices=np.float64(n * 1e-15),
+            lost_bits={"imperative": np.float64(n), "functional": np.float64(0)},
         )
-        for d, n in zip(verdict.differences, sizes, strict=False)
+        for n, f in enumerate(verdict.step, start=1)
     )
     distances = tuple(replace(t, relative=np.float64(n * 1e-20)) for n, t in enumerate(verdict.distances))
     timings = {"imperative": Timing(first=1.5, warm=0.25), "functional": Timing(first=3.5, warm=4e-5)}
-    return replace(
-        record, verdict=replace(verdict, differences=differences, distances=distances), timings=timings
-    )
+    return replace(record, verdict=replace(verdict, step=step, run=(), distances=distances), timings=timings)
 
 
 def test_the_overview_row_and_the_sentence_show_the_worst_of_each_kind(run):
     record = crafted(run.records[NAMES.index("root_finding")])
-    differences = record.verdict.differences
-    gradients = max(d.relative for d in differences if d.quantity.startswith("gradients"))
+    n = len(record.verdict.step)
     truth = max(t.relative for t in record.verdict.distances if t.quantity.startswith("gradients"))
-    first = min(d.first_unequal_step for d in differences if d.first_unequal_step is not None)
     assert describe.overview([record]).rows == (
         (
             "root_finding",
             "float64",
-            "agree",
-            f"{differences[-1].ulps:.1f}",
-            f"{gradients:.1e}",
-            str(first),
+            "rounding",
+            f"{2 * n}",
+            f"{n / 10:.2g} %",
+            f"{n * 1e-15:.1e}",
+            f"{n} / 0",
             f"{truth:.1e}",
             "3/3",
             "250 ms",
             "40 µs",
         ),
     )
-    worst = differences[-1]
-    assert f"the furthest apart is the {worst.quantity}, by {worst.ulps:.1f} ULPs" in describe.sentence(
+    assert f"at most {n / 10:.2g} % of what it accounts for ({2 * n} ULPs in outcome.P" in words.sentence(
+        record
+    )
+    assert f"A relative error of {n * 1e-15:.1e} in one step would have been noticed." in words.sentence(
         record
     )
 

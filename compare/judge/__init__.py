@@ -1,109 +1,212 @@
-"""Judges two results of one statement: whether they agree, with the evidence.
+"""The judge: says of two twins whether they compute the same function, without a tolerance that anyone set.
 
-This verdict is provisional: one constant (:data:`compare.differences.LIMIT`) for every scenario, quantity
-and dtype. In float64 the two sides are compared in everything. In float32 they are compared at the start
-alone: along the steps they drift apart, most of all because optax computes Adam's bias correction in
-float32 where PyTorch computes it in double precision, and how far is not for a constant to say; that is
-measured and shown unjudged. In both, each side is held against the truth by itself: values and gradients
-at the start, and every step against the optimizer's formula and the objective at its own parameters.
+A difference that shrinks with the precision is rounding; one that stays is a different function. The judge
+therefore runs both sides itself, in two precisions and at more than one point
+(:mod:`compare.judge.rounding`), a training run step by step and as a whole (:mod:`compare.judge.training`),
+and holds each side against what neither of them computed (:mod:`compare.judge.truth`). The theory is in
+docs/judging.md.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import groupby
 
 import numpy as np
 
-from compare.differences import Difference, between, incomparable
-from compare.judge.truth import Distance, PublishedCheck, check_published, distances
-from scenarios import Arrays, Dtype, Result, Statement
-from scenarios.types import Fact
+from compare.judge.rounding import Examination, Function, examine
+from compare.judge.training import FreeRun, Run, State, function, inputs, states
+from compare.judge.trees import gap
+from compare.judge.truth import Known, along_run, at_state, check_published, known
+from compare.judge.verdict import SIDES, Distance, Dynamics, FactCheck, Finding, PublishedCheck, Verdict, Word
+from compare.twins import Twins
+from scenarios import Device, Dtype, Result, Statement
 
-SIDES = ("imperative", "functional")
-
-
-@dataclass(frozen=True)
-class FactCheck:
-    """A discrete fact: what the statement expects and what each side derived."""
-
-    name: str
-    expected: Fact
-    derived: Mapping[str, Fact]
-    agrees: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """Whether two results agree, with the evidence.
-
-    Attributes:
-        agrees: everything judged does.
-        complaints: one clause for each thing that does not.
-        differences: between the sides.
-        distances: of each side to the truth.
-        published: the lecture note's printed figures.
-        facts: the discrete facts.
-    """
-
-    agrees: bool
-    complaints: tuple[str, ...]
-    differences: tuple[Difference, ...]
-    distances: tuple[Distance, ...]
-    published: tuple[PublishedCheck, ...]
-    facts: tuple[FactCheck, ...]
+__all__ = [
+    "SIDES",
+    "Distance",
+    "Dynamics",
+    "FactCheck",
+    "Finding",
+    "PublishedCheck",
+    "Trial",
+    "Verdict",
+    "Word",
+    "examine",
+    "judge",
+]
 
 
-def judge(
-    statement: Statement,
-    dtype: Dtype,
-    imperative: Result,
-    functional: Result,
-    bare: Mapping[str, Result] | None = None,
-    every: int | None = 1,
-) -> Verdict:
-    """Compare two results of ``statement``, computed in ``dtype``, with each other and with the truth.
+def judge(pair: Twins, dtype: Dtype = "float64", *, device: Device = "cpu", every: int | None = 1) -> Verdict:
+    """Judge two twins.
 
     Args:
-        statement: what both sides were given.
-        dtype: what both sides were asked to compute in.
-        imperative: what the imperative side computed.
-        functional: what the functional side computed.
-        bare: by side, the result of the same run without recording, which is the one that is timed.
-        every: both sides were to record every ``every``-th step; ``None`` of them.
+        pair: a statement and the two modules that run it.
+        dtype: of the results that are judged; both precisions are run in any case.
+        device: to run on.
+        every: which training steps to record and compare; ``None`` compares none.
     """
-    results = dict(zip(SIDES, (imperative, functional), strict=True))
-    settled = dtype == "float64"
-    differences = (
-        *_differences(dtype, imperative, functional, settled=settled),
-        *(
-            between(
-                f"converged parameters of the {side} run, recorded or not",
-                results[side].converged,
-                result.converged,
-                dtype=dtype,
-                judged=settled,
-            )
-            for side, result in (bare or {}).items()
-            if statement.training
-        ),
-    )
-    from_truth = tuple(distances(statement, results, settled=settled))
-    published = tuple(check_published(figure, results) for figure in statement.published)
-    facts = tuple(_facts(statement, results))
-    complaints = (
-        *(
-            complaint
-            for side, result in results.items()
-            for complaint in _lacks(statement, side, result, every)
-        ),
-        *_complaints(differences, from_truth, published, facts),
-    )
-    return Verdict(not complaints, complaints, differences, from_truth, published, facts)
+    return Trial(pair, device, every=every).verdict(dtype)
 
 
-def _lacks(statement: Statement, side: str, result: Result, every: int | None) -> Iterator[str]:
+class Trial:
+    """One pair of twins before the judge: what both compute is computed once, and judged in either dtype."""
+
+    def __init__(self, pair: Twins, device: Device = "cpu", *, every: int | None = 1) -> None:
+        """Run nothing yet.
+
+        Args:
+            pair: a statement and the two modules that run it.
+            device: to run on.
+            every: which training steps to record and compare; ``None`` compares none.
+        """
+        self.pair, self.every = pair, every
+        self.runs: dict[str, Run] = {
+            side: partial(_run, getattr(pair, side).run, device=device) for side in SIDES
+        }
+        self._kept: dict[tuple[str, str], Result] = {}
+        self._known: dict[int, dict[str, Known]] = {}
+
+    def result(self, side: str, dtype: str) -> Result:
+        """What a side computes from the statement, every step recorded that was asked for."""
+        if (side, dtype) not in self._kept:
+            self._kept[side, dtype] = self.runs[side](self.pair.statement, dtype, self.every)
+        return self._kept[side, dtype]
+
+    def verdict(self, dtype: Dtype, bare: Mapping[str, Result] | None = None) -> Verdict:
+        """Judge the pair in ``dtype``.
+
+        Args:
+            dtype: of the results that are judged.
+            bare: by side, the result of the same run without recording, which is the one that is timed.
+        """
+        with np.errstate(all="ignore"):  # whatever overflows is judged, not warned of
+            return self._verdict(dtype, bare or {})
+
+    def _verdict(self, dtype: Dtype, bare: Mapping[str, Result]) -> Verdict:
+        statement = self.pair.statement
+        results = {side: self.result(side, dtype) for side in SIDES}
+        owed = [c for side in SIDES for c in _owed(statement, side, results[side], self.every)]
+        step = tuple(_merged(self._findings(dtype)))
+        # What a side does not hand back cannot be followed any further.
+        free = None if owed or statement.training is None else self._free_run
+        run = tuple(free.findings(dtype)) if free else ()
+        owed += _timed_elsewhere(results, bare, run)
+        distances = tuple(self._distances(dtype))
+        published = tuple(check_published(figure, results) for figure in statement.published)
+        facts = tuple(_facts(statement, results))
+        checks = [d.agrees for d in distances] + [p.agrees for p in published] + [f.agrees for f in facts]
+        agrees = not owed and False not in checks
+        return Verdict(
+            word=_overall(statement, results, step, run) if agrees else "different",
+            step=step,
+            run=run,
+            dynamics=free.dynamics(dtype) if free else None,
+            distances=distances,
+            published=published,
+            facts=facts,
+            owed=tuple(owed),
+        )
+
+    @cached_property
+    def _calls(self) -> dict[str, Function]:
+        return {side: function(run, self.pair.statement) for side, run in self.runs.items()}
+
+    @cached_property
+    def examinations(self) -> tuple[tuple[State, Examination], ...]:
+        """What is found at the start and along the run, up to the first state in which the sides differ."""
+        statement, found = self.pair.statement, []
+        complete = statement.start.keys() <= self.result("imperative", "float64").converged.keys()
+        for state in states(self.runs["imperative"], statement, follow=complete):
+            at = inputs(statement, state)
+            examination = examine(self._calls["imperative"], self._calls["functional"], at)
+            found.append((state, examination))
+            if any(f.word == "different" for f in (*examination.higher, *examination.lower)):
+                break
+        return tuple(found)
+
+    @cached_property
+    def _free_run(self) -> FreeRun:
+        return FreeRun(self.runs, self.pair.statement, self.every, self.result)
+
+    def _findings(self, dtype: Dtype) -> Iterator[Finding]:
+        for state, examination in self.examinations:
+            for finding in examination.higher if dtype == "float64" else examination.lower:
+                yield replace(finding, step=state.step) if self.pair.statement.training else finding
+
+    def _distances(self, dtype: Dtype) -> Iterator[Distance]:
+        statement = self.pair.statement
+        for state, examination in self.examinations:
+            found = examination.higher if dtype == "float64" else examination.lower
+            budgets = {finding.quantity: finding.budget for finding in found}
+            at = inputs(statement, state)
+            outputs = {side: call(at, dtype) for side, call in self._calls.items()}
+            if state.step not in self._known:
+                self._known[state.step] = known(
+                    statement, state.parameters, state.step, outputs["imperative"]
+                )
+            step = state.step if statement.training else None
+            yield from at_state(self._known[state.step], step, outputs, budgets)
+        for side in SIDES:
+            yield from along_run(statement, side, self.result(side, dtype), dtype)
+
+
+#: From the gravest to the most innocent.
+_GRAVITY: tuple[Word, ...] = ("different", "vacuous", "undecided", "rounding", "identical")
+
+
+def _overall(statement: Statement, results: Mapping[str, Result], *findings: tuple[Finding, ...]) -> Word:
+    """The word for a pair of which every single quantity was judged."""
+    if all(_idle(statement, result) for result in results.values()):
+        return "vacuous"
+    words = [_together(group) for part in findings for group in _groups(part)]
+    return min(words, key=_GRAVITY.index, default="vacuous")
+
+
+def _groups(findings: Iterable[Finding]) -> Iterator[list[Word]]:
+    """The words of the values, of the gradients, and so on: in each something must have been compared."""
+
+    def group(finding: Finding) -> str:
+        return finding.quantity.partition(".")[0]
+
+    for _, members in groupby(sorted(findings, key=group), group):
+        yield [finding.word for finding in members]
+
+
+def _together(words: Iterable[Word]) -> Word:
+    """The word for several quantities; one in which nothing was compared counts if there is no other."""
+    said = [word for word in words if word != "vacuous"]
+    return min(said, key=_GRAVITY.index, default="vacuous")
+
+
+def _merged(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """One finding a quantity; a state that decides nothing does not count beside one that does."""
+    by_name: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_name.setdefault(finding.quantity, []).append(finding)
+    for same in by_name.values():
+        words = [f.word for f in same]
+        order: tuple[Word, ...] = ("different", "rounding", "identical", "undecided", "vacuous")
+        word = min(words, key=order.index)
+        candidates = [f for f in same if f.word == word]
+        # The first state that differs; of those that agree, the one nearest to not doing so.
+        yield candidates[0] if word == "different" else max(candidates, key=lambda f: f.share)
+
+
+def _idle(statement: Statement, result: Result) -> bool:
+    """Whether a training run did nothing: no parameter moved, or the loss stood still."""
+    if statement.training is None:
+        return False
+    still = all(
+        np.array_equal(array, statement.start[name].astype(array.dtype))
+        for name, array in result.converged.items()
+    )
+    losses = result.history.losses if result.history is not None else np.arange(2)
+    return still or (len(losses) > 1 and bool(np.all(losses == losses[0])))
+
+
+def _owed(statement: Statement, side: str, result: Result, every: int | None) -> Iterator[str]:
     """What a side owes the statement, even if the other side owes it too."""
-    if not all(np.isfinite(array).all() for array in _arrays(result)):
-        yield f"the {side} side computed NaN or infinity"
     if statement.training is None:
         return
     for group, tree in (("gradient", result.gradients), ("converged value", result.converged)):
@@ -115,54 +218,16 @@ def _lacks(statement: Statement, side: str, result: Result, every: int | None) -
         yield f"the {side} side recorded {len(steps)} steps of the {len(due)} that were asked for"
 
 
-def _arrays(result: Result) -> Iterator[np.ndarray]:
-    for tree in (result.values, result.gradients, result.converged, result.outcome):
-        yield from tree.values()
-    if result.history is not None:
-        yield result.history.losses
-        yield from result.history.gradients.values()
-        yield from result.history.parameters.values()
-
-
-def _differences(dtype: Dtype, left: Result, right: Result, *, settled: bool) -> Iterator[Difference]:
-    for name in {**left.values, **right.values}:
-        yield between(f"value of {name}", *_pick(name, left.values, right.values), dtype=dtype, judged=True)
-    if left.gradients or right.gradients:
-        yield between("gradients at the start", left.gradients, right.gradients, dtype=dtype, judged=True)
-    yield from _step_differences(dtype, left, right, settled=settled)
-    if left.converged or right.converged:
-        yield between("converged parameters", left.converged, right.converged, dtype=dtype, judged=settled)
-    for name in {**left.outcome, **right.outcome}:
-        yield between(
-            f"outcome of {name}",
-            *_pick(name, left.outcome, right.outcome),
-            dtype=dtype,
-            judged=settled,
-            # A loss near zero is what a larger one has come down to, and carries that one's rounding.
-            scale=float(np.abs(left.values[name]).max()) if name in left.values else 0.0,
-        )
-
-
-def _pick(name: str, *trees: Arrays) -> list[Arrays]:
-    return [{name: tree[name]} if name in tree else {} for tree in trees]
-
-
-def _step_differences(dtype: Dtype, left: Result, right: Result, *, settled: bool) -> Iterator[Difference]:
-    if left.history is None and right.history is None:
-        return
-    recorded = [() if r.history is None else tuple(r.history.steps.tolist()) for r in (left, right)]
-    if left.history is None or right.history is None or recorded[0] != recorded[1]:
-        spans = [f"{len(steps)} steps up to {steps[-1]}" if steps else "no step" for steps in recorded]
-        note = f"the imperative side recorded {spans[0]}, the functional side {spans[1]}"
-        yield incomparable("steps", note)
-        return
-    steps = left.history.steps
-    for quantity, here, there in (
-        ("loss at every step", {"loss": left.history.losses}, {"loss": right.history.losses}),
-        ("gradients at every step", left.history.gradients, right.history.gradients),
-        ("parameters at every step", left.history.parameters, right.history.parameters),
-    ):
-        yield between(quantity, here, there, dtype=dtype, judged=settled, steps=steps)
+def _timed_elsewhere(
+    results: Mapping[str, Result], bare: Mapping[str, Result], run: tuple[Finding, ...]
+) -> Iterator[str]:
+    """Sides whose run that is timed, and records nothing, does not end where the recorded one does."""
+    budgets = {finding.quantity: finding.budget for finding in run}
+    for side, result in bare.items():
+        for name, array in results[side].converged.items():
+            other = result.converged.get(name, np.zeros(0))
+            if array.shape != other.shape or gap(array, other).absolute > budgets.get(f"final.{name}", 0.0):
+                yield f"the {side} run without recording ends with another {name} than the recorded one"
 
 
 def _facts(statement: Statement, results: Mapping[str, Result]) -> Iterator[FactCheck]:
@@ -175,25 +240,23 @@ def _facts(statement: Statement, results: Mapping[str, Result]) -> Iterator[Fact
         yield FactCheck(name, expected, derived, agrees)
 
 
-def _complaints(
-    differences: tuple[Difference, ...],
-    from_truth: tuple[Distance, ...],
-    published: tuple[PublishedCheck, ...],
-    facts: tuple[FactCheck, ...],
-) -> Iterator[str]:
-    if all(d.agrees is None for d in differences):
-        yield "nothing was compared"
-    for d in differences:
-        if d.agrees is False:
-            yield f"{d.quantity}: " + (d.note or f"{d.absolute:.1e} apart ({d.ulps:.2g} ULPs) in {d.where}")
-    for t in from_truth:
-        if t.agrees is False:
-            yield f"{t.quantity} of the {t.side} side is {t.absolute:.1e} from the truth ({t.origin})"
-    for p in published:
-        if not p.agrees:
-            values = " and ".join(f"{value:.6g} ({side})" for side, value in p.computed.items())
-            yield f"the note has {p.printed} for {p.quantity}, computed are {values}"
-    for f in facts:
-        if not f.agrees:
-            values = " and ".join(f"{value} ({side})" for side, value in f.derived.items())
-            yield f"the fact '{f.name}' should be {f.expected}, derived are {values}"
+def _run(
+    call: Callable[..., Result], statement: Statement, dtype: str, every: int | None, device: Device
+) -> Result:
+    options = {"every": every} if statement.training else {}
+    return _checked(call(statement, dtype=dtype, device=device, **options))
+
+
+def _checked(result: Result) -> Result:
+    """The result, if it is one that can be compared and saved."""
+    if not isinstance(result, Result):
+        raise TypeError(f"run returned {type(result).__name__} instead of a Result.")
+    for group in ("values", "gradients", "converged", "outcome"):
+        for name, array in getattr(result, group).items():
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+                kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                raise TypeError(f"{group} of {name} is {kind} instead of an array of floats.")
+    for name, fact in result.facts.items():
+        if not isinstance(fact, bool | int | str | tuple | None):
+            raise TypeError(f"the fact '{name}' is {type(fact).__name__}, which no record can hold.")
+    return result

@@ -1,141 +1,179 @@
-"""The truth beside the twin: closed forms, central differences, and the figures that the note prints.
+"""The truth beside the twin: closed forms, fifty digits, complex steps, and the figures that the note prints.
 
-Two sides that agree can share an error, so each is held against what neither computed.
+Two sides that agree can share an error, so each is held against what neither computed. How far a side may be
+from the truth is what its own rounding accounts for, as :mod:`compare.judge.rounding` found it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
 
+import mpmath
 import numpy as np
 
-from compare.differences import LIMIT, ulp
+from compare.judge.rounding import SAFETY, unit_roundoff
+from compare.judge.verdict import SIDES, Distance, Origin, PublishedCheck
 from scenarios import Arrays, History, Published, Result, Statement, Training
-from scenarios.types import Objective
+from scenarios.types import Objective, Scalar
 
-Origin = Literal[
-    "closed form",
-    "central differences",
-    "objective at its own parameters",
-    "the optimizer's formula",
-    "limit of training",
-]
-_TREES = ("gradients", "converged")
-_START = ("values", "gradients")
+Known = tuple[Origin, np.ndarray]
+
+#: How many steps of a run are held against the objective, which is called for them one by one.
 _SAMPLES = 200
 
 
-@dataclass(frozen=True)
-class Distance:
-    """How far one side is from the truth, or from what training tends to.
-
-    Attributes:
-        quantity: dotted path into the result.
-        side: ``imperative`` or ``functional``.
-        origin: where the truth comes from.
-        absolute: largest absolute distance of an entry.
-        relative: that over the largest magnitude of the truth, for a gradient or parameters that of the
-            whole tree.
-        uncertainty: how well the truth itself is known, as an absolute number.
-        agrees: whether it is within the limit of rounding and the truth's own uncertainty; None if that is
-            not judged but only measured, as for every ``limit`` of training.
-    """
-
-    quantity: str
-    side: str
-    origin: Origin
-    absolute: np.float64
-    relative: np.float64
-    uncertainty: np.float64
-    agrees: bool | None
-
-
-@dataclass(frozen=True)
-class PublishedCheck:
-    """A printed figure of the lecture note beside what each side computed."""
-
-    quantity: str
-    printed: str
-    relation: str
-    computed: Mapping[str, np.float64]
-    agrees: bool
-
-
-def distances(statement: Statement, results: Mapping[str, Result], *, settled: bool) -> Iterator[Distance]:
-    """Hold every side against the truth: what it starts from, what each step should do, where it should end.
+def known(statement: Statement, parameters: Arrays, step: int, outputs: Arrays) -> dict[str, Known]:
+    """What is known of a state, by dotted path: where it comes from, and the true value.
 
     Args:
-        statement: knows closed forms, an objective for central differences, and the limit of training.
-        results: of each side.
-        settled: whether what lies beyond the start may be judged against a closed form.
+        statement: knows closed forms for its start, and an objective for everywhere.
+        parameters: of the state.
+        step: of the state.
+        outputs: of a side, by dotted path; a value that is also an outcome is the objective's.
     """
-    exact = np.zeros(())
-    known: dict[str, tuple[Origin, np.ndarray, np.ndarray]] = {
-        path: ("closed form", truth, exact) for path, truth in statement.truth.items()
+    truths: dict[str, Known] = {}
+    if not step:
+        truths |= {path: ("closed form", truth) for path, truth in statement.truth.items()}
+    if statement.objective is not None:
+        origin, value, gradients = differentiated(statement.objective, parameters)
+        for name, gradient in gradients.items():
+            truths.setdefault(f"gradients.{name}", (origin, gradient))
+        for path in outputs:
+            group, _, name = path.partition(".")
+            if group == "values" and f"outcome.{name}" in outputs:
+                truths.setdefault(path, (origin, value))
+    return truths
+
+
+def at_state(
+    truths: Mapping[str, Known],
+    step: int | None,
+    outputs: Mapping[str, Arrays],
+    budgets: Mapping[str, float],
+) -> Iterator[Distance]:
+    """Hold what each side computes from one state against the truth.
+
+    Args:
+        truths: what is known of the state.
+        step: of the state; None if nothing is trained.
+        outputs: by side, by dotted path.
+        budgets: how far rounding may move a quantity, by dotted path.
+    """
+    for path, (origin, truth) in truths.items():
+        for side in SIDES:
+            value = outputs[side].get(path)
+            if value is None or value.shape != truth.shape:
+                value = np.full(truth.shape, np.nan)
+            yield _distance(path, side, origin, step, value, truth, budgets.get(path, 0.0))
+
+
+def differentiated(objective: Objective, at: Arrays) -> tuple[Origin, np.ndarray, dict[str, np.ndarray]]:
+    """Value and gradient of an objective, far beyond the rounding of float64 or at it.
+
+    Scalar parameters are differentiated in fifty digits. A gradient by arrays would take long so, and is
+    taken by complex steps, which cancel nothing (W. Squire and G. Trapp, SIAM Review 40, 1998). NumPy orders
+    complex numbers by their real parts first, so a maximum takes the branch that it takes on the real line.
+
+    Args:
+        objective: from parameters by name to a scalar, in the arithmetic of its arguments.
+        at: the point, by name.
+
+    Returns:
+        Where they come from, the value, and the gradient by name in the shape of its parameter.
+    """
+    point = {name: np.asarray(array, dtype=np.float64) for name, array in at.items()}
+    if all(array.size == 1 for array in point.values()):
+        with mpmath.workdps(50):
+            return "fifty digits", *_in_digits(objective, point)
+    width = np.sqrt(np.finfo(np.float64).tiny)
+    gradients = {name: np.zeros_like(array) for name, array in point.items()}
+    for name, array in point.items():
+        for index in np.ndindex(array.shape):
+            stepped = array.astype(np.complex128)
+            stepped[index] += 1j * width
+            gradients[name][index] = np.imag(objective({**point, name: stepped})) / width
+    return "complex step", np.array(float(np.real(objective(point)))), gradients
+
+
+def _in_digits(objective: Objective, point: Arrays) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Value and central differences in mpmath's present precision; their error is far below float64's."""
+
+    def at(name: str = "", shift: object = 0) -> Scalar:
+        exact = {
+            key: np.full(array.shape, mpmath.mpf(array.item()) + (shift if key == name else 0), dtype=object)
+            for key, array in point.items()
+        }
+        return np.asarray(objective(exact)).item()
+
+    width = mpmath.mpf(10) ** (-mpmath.mp.dps // 3)
+    gradients = {
+        name: np.full(array.shape, float((at(name, width) - at(name, -width)) / (2 * width)))
+        for name, array in point.items()
     }
-    if statement.objective is not None and any(f"gradients.{name}" not in known for name in statement.start):
-        for name, estimate in central_differences(statement.objective, statement.start).items():
-            known.setdefault(f"gradients.{name}", ("central differences", *estimate))
-    known |= {path: ("limit of training", limit, exact) for path, limit in statement.limit.items()}
-    for path, (origin, truth, uncertainty) in known.items():
-        group = path.partition(".")[0]
-        # One gradient, or one set of parameters, is one vector: an entry of it may be zero.
-        family = [
-            t for p, (_, t, _) in known.items() if p == path or (group in _TREES and p.startswith(group))
-        ]
-        size = max(float(np.abs(t).max()) for t in family)
-        judged = origin != "limit of training" and (settled or group in _START)
-        for side, result in results.items():
-            value = _at(result, path, truth.shape)
-            yield _distance(path, side, origin, value, truth, size, uncertainty, judged=judged)
-    for side, result in results.items():
-        yield from _own_losses(statement, side, result)
-        yield from _own_steps(statement, side, result)
+    return np.array(float(at())), gradients
 
 
-def _own_losses(statement: Statement, side: str, result: Result) -> Iterator[Distance]:
+def along_run(statement: Statement, side: str, result: Result, dtype: str) -> Iterator[Distance]:
+    """Hold what a side reports of its run against the objective and the optimizer's formula."""
+    for path, limit in statement.limit.items():
+        value = _at(result, path, limit.shape)
+        yield _distance(path, side, "limit of training", None, value, limit, None)
+    yield from _own_losses(statement, side, result, dtype)
+    yield from _own_steps(statement, side, result, dtype)
+
+
+def _own_losses(statement: Statement, side: str, result: Result, dtype: str) -> Iterator[Distance]:
     """The losses that a side reports, against the objective at the parameters that it reports."""
     objective = statement.objective
-    origin: Origin = "objective at its own parameters"
     if objective is None or statement.start.keys() - result.converged.keys():
         return
+    unit = unit_roundoff(dtype) * _chain(statement)
     for name in result.values.keys() & result.outcome.keys():
-        size = float(np.abs(result.values[name]).max(initial=0.0))
-        value, own = result.outcome[name], np.array(objective(_float64(result.converged)))
-        yield _distance(f"outcome.{name}", side, origin, value, own, size, np.zeros(()), judged=True)
+        at = _float64(result.converged)
+        _, truth, gradients = differentiated(objective, at)
+        budget = SAFETY * unit * _sensitivity(truth, at, gradients)
+        origin: Origin = "objective at its own parameters"
+        yield _distance(f"outcome.{name}", side, origin, None, result.outcome[name], truth, budget)
         history = result.history
         if history is None or not _consecutive(history):
             continue
         steps = len(history.steps)
-        # Some two hundred steps, the first and the last among them: the objective is called one by one.
         rows = sorted({*range(0, steps, -(-steps // _SAMPLES)), steps - 1})
-        before = [{key: p[row - 1] for key, p in history.parameters.items()} for row in rows[1:]]
-        own = np.array([objective(_float64(at)) for at in (statement.start, *before)])
-        size = max(size, float(np.abs(own).max(initial=0.0)))
-        value = history.losses[rows]
-        yield _distance("history.losses", side, origin, value, own, size, np.zeros(()), judged=True)
+        points = [
+            _float64(statement.start if row == 0 else {k: p[row - 1] for k, p in history.parameters.items()})
+            for row in rows
+        ]
+        own = np.array([float(np.real(objective(point))) for point in points])
+        budgets = [
+            SAFETY * unit * _sensitivity(value, point, {k: g[row] for k, g in history.gradients.items()})
+            for value, point, row in zip(own, points, rows, strict=True)
+        ]
+        yield _distance("history.losses", side, origin, None, history.losses[rows], own, np.array(budgets))
 
 
-def _own_steps(statement: Statement, side: str, result: Result) -> Iterator[Distance]:
+def _sensitivity(value: float | np.ndarray, at: Arrays, gradients: Arrays) -> float:
+    """How far relative errors of one in each parameter and in the result move a value, to first order."""
+    moves = [np.abs(at[name].astype(np.float64) * gradient).sum() for name, gradient in gradients.items()]
+    return float(abs(value) + np.nansum(moves))
+
+
+def _own_steps(statement: Statement, side: str, result: Result, dtype: str) -> Iterator[Distance]:
     """The parameters of each step, against the optimizer's formula from the gradients of the steps so far."""
     history, training = result.history, statement.training
     if history is None or training is None or not _consecutive(history):
         return
-    size = max(float(np.abs(p).max(initial=0.0)) for p in history.parameters.values())
+    unit = unit_roundoff(dtype) * _chain(statement)
     for name, after in history.parameters.items():
         before = np.concatenate([statement.start[name][None], after[:-1]]).astype(np.float64)
         expected = before - updates(training, history.gradients[name].astype(np.float64))
-        yield _distance(
-            f"history.parameters of {name}",
-            side,
-            "the optimizer's formula",
-            after,
-            expected,
-            size,
-            np.zeros(()),
-            judged=True,
-        )
+        budget = SAFETY * unit * float(np.abs(expected).max(initial=0.0))
+        origin: Origin = "the optimizer's formula"
+        yield _distance(f"history.parameters of {name}", side, origin, None, after, expected, budget)
+
+
+def _chain(statement: Statement) -> float:
+    """The root of the number of inputs: by how much their independent rounding errors add up."""
+    trees = (statement.start, statement.data)
+    return float(np.sqrt(max(1, sum(array.size for tree in trees for array in tree.values()))))
 
 
 def updates(training: Training, gradients: np.ndarray) -> np.ndarray:
@@ -166,78 +204,27 @@ def _distance(
     path: str,
     side: str,
     origin: Origin,
+    step: int | None,
     value: np.ndarray,
     truth: np.ndarray,
-    size: float,
-    uncertainty: np.ndarray,
-    *,
-    judged: bool,
+    budget: float | np.ndarray | None,
 ) -> Distance:
+    """Measure one quantity; without a budget it is not judged."""
     with np.errstate(invalid="ignore", over="ignore"):
-        gap = np.abs(value.astype(np.float64) - truth)
-    gap = np.where(np.isnan(gap), np.inf, gap)
-    allowed = LIMIT * ulp(size, value.dtype) + uncertainty
+        apart = np.abs(np.asarray(value, dtype=np.float64) - truth)
+    apart = np.where(np.isnan(apart), np.inf, apart)
+    apart[~np.isfinite(truth) & ~np.isfinite(value)] = 0  # a run that diverges
+    size = float(np.abs(truth).max(initial=0.0))
     return Distance(
         quantity=path,
         side=side,
         origin=origin,
-        absolute=gap.max(),
-        relative=np.divide(gap.max(), size) if size else np.float64(np.nan),
-        uncertainty=uncertainty.max(),
-        agrees=bool(np.all(gap <= allowed)) if judged else None,
+        step=step,
+        absolute=np.float64(apart.max(initial=0.0)),
+        relative=np.float64(apart.max(initial=0.0) / size if size else np.nan),
+        budget=np.float64(0 if budget is None else np.max(budget)),
+        agrees=None if budget is None else bool(np.all(apart <= budget)),
     )
-
-
-def central_differences(objective: Objective, at: Arrays) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Gradient of a float64 function by Richardson-extrapolated central differences.
-
-    Args:
-        objective: from parameters by name to a scalar.
-        at: the point, float64 arrays by name.
-
-    Returns:
-        By name, the gradient and an estimate of its error, entry by entry: what extrapolation still changed,
-        how far the slopes to the left and to the right part other than smoothly (a kink nearby), and the
-        rounding of ``objective`` over the width of a step.
-    """
-    point = {name: np.array(array, dtype=np.float64) for name, array in at.items()}
-    unit = np.finfo(np.float64).eps
-    centre, noise = objective(point), _noise(objective, point)
-    found = {}
-    for name, array in point.items():
-        gradient, uncertainty = np.zeros_like(array), np.zeros_like(array)
-        for index in np.ndindex(array.shape):
-            # The width at which truncation (width²) and rounding (1/width) of a difference balance.
-            # A power of two, so that stepping by it rounds as little as can be.
-            width = 2.0 ** np.round(np.log2(np.cbrt(unit) * max(1.0, abs(array[index]))))
-            left2, left, right, right2 = (
-                _moved(objective, point, name, index, n * width) for n in (-2, -1, 1, 2)
-            )
-            narrow, wide = (right - left) / (2 * width), (right2 - left2) / (4 * width)
-            bend, bend2 = (right - 2 * centre + left) / width, (right2 - 2 * centre + left2) / (2 * width)
-            gradient[index] = (4 * narrow - wide) / 3
-            rounding = LIMIT * max(unit * max(map(abs, (left2, left, centre, right, right2))), noise) / width
-            uncertainty[index] = abs(narrow - wide) + abs(bend2 - 2 * bend) + rounding
-        found[name] = gradient, uncertainty
-    return found
-
-
-def _noise(objective: Objective, point: dict[str, np.ndarray]) -> float:
-    """How much ``objective`` scatters between neighbouring points: its rounding, cancellation included."""
-    unit = np.finfo(np.float64).eps
-    nearby = [
-        objective({name: np.asarray(p + k * unit * np.maximum(1, np.abs(p))) for name, p in point.items()})
-        for k in range(-4, 5)
-    ]
-    return float(np.abs(np.diff(nearby, n=2)).max())
-
-
-def _moved(
-    objective: Objective, point: dict[str, np.ndarray], name: str, index: tuple[int, ...], by: float
-) -> float:
-    array = point[name].copy()
-    array[index] += by
-    return objective({**point, name: array})
 
 
 def check_published(figure: Published, results: Mapping[str, Result]) -> PublishedCheck:
