@@ -33,6 +33,16 @@ def load(name: str) -> Twins:
     return Twins(statement, cast(Twin, imperative), cast(Twin, functional))
 
 
+def changed(name: str, side: str, change: str) -> Twin | None:
+    """A copy of one side of ``name`` with a planted change; None if it has no place for it."""
+    return cast(Twin | None, _side(side, "defects").plant(name, change))
+
+
+def changes() -> dict[str, tuple[str, ...]]:
+    """By side, the names of the changes that can be planted."""
+    return {side: tuple(_side(side, "defects").CHANGES) for side in ("functional", "imperative")}
+
+
 def resolve(device: Device) -> Device:
     """The device that both sides can use: ``auto`` is the GPU if both see one.
 

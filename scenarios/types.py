@@ -34,9 +34,10 @@ class Training:
     """How a scenario trains: the optimizer's name, its learning rate and the number of steps.
 
     ``adam`` has PyTorch's and optax's common defaults: decays 0.9 and 0.999, epsilon 1e-8 outside the root.
+    ``other`` is what a changed twin trains with, and no formula is known of it.
     """
 
-    optimizer: Literal["adam", "gradient descent"]
+    optimizer: Literal["adam", "gradient descent", "other"]
     learning_rate: float
     steps: int
 

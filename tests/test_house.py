@@ -22,8 +22,8 @@ TRAINED = [statement.name for statement in scenarios.ALL if statement.training]
 SIDES = ("imperative", "functional")
 HELPERS = {
     "scenarios": {"types"},
-    "imperative": {"arrays", "history", "optimizer", "tape"},
-    "functional": {"arrays", "history", "jaxpr", "optimizer"},
+    "imperative": {"arrays", "defects", "history", "optimizer", "tape"},
+    "functional": {"arrays", "defects", "history", "jaxpr", "optimizer"},
 }
 
 

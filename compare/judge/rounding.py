@@ -288,8 +288,6 @@ class _Comparison:
         if quantity.base.absolute > SAFETY * max(*quantity.error.values(), self.chain * coarse):
             return "", ""  # too large for a rounding error of the lower precision
         for side, other in (SIDES, SIDES[::-1]):
-            if quantity.error[side] == 0 < quantity.error[other]:
-                return "precision leak", side
             step = self._roughness(side, name)
             if step >= quantity.base.absolute / SAFETY and step > SAFETY**2 * self._roughness(other, name):
                 return "precision leak", side

@@ -159,13 +159,16 @@ def _sensitivity(value: float | np.ndarray, at: Arrays, gradients: Arrays) -> fl
 def _own_steps(statement: Statement, side: str, result: Result, dtype: str) -> Iterator[Distance]:
     """The parameters of each step, against the optimizer's formula from the gradients of the steps so far."""
     history, training = result.history, statement.training
-    if history is None or training is None or not _consecutive(history):
+    if history is None or training is None or training.optimizer == "other" or not _consecutive(history):
         return
     unit = unit_roundoff(dtype) * _chain(statement)
     for name, after in history.parameters.items():
         before = np.concatenate([statement.start[name][None], after[:-1]]).astype(np.float64)
         expected = before - updates(training, history.gradients[name].astype(np.float64))
-        budget = SAFETY * unit * float(np.abs(expected).max(initial=0.0))
+        sizes = np.where(np.isfinite(expected), np.abs(expected), 0).reshape(len(expected), -1)
+        # A parameter on its way through zero carries the rounding of what it has been.
+        largest = np.maximum.accumulate(sizes.max(axis=1, initial=0.0))
+        budget = SAFETY * unit * largest.reshape(-1, *[1] * (expected.ndim - 1))
         origin: Origin = "the optimizer's formula"
         yield _distance(f"history.parameters of {name}", side, origin, None, after, expected, budget)
 
