@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from compare.describe import Table as Grid
     from compare.record import Record, Run
     from scenarios import Device, Dtype, Statement
 
@@ -29,6 +30,7 @@ RUNS = Path("gradtwin-runs")
 DEVICES: "tuple[Device, ...]" = ("auto", "cpu", "gpu")
 
 Choice = TypeVar("Choice", bound=str)
+T = TypeVar("T")
 
 app = typer.Typer(
     name="gradtwin",
@@ -130,6 +132,40 @@ def _complain(records: "Sequence[Record]", directory: Path) -> set[str]:
         if record.failure is not None:
             _say(f"  The traceback is kept in {directory / 'records.jsonl'}.")
     return {word(record) for record in records}
+
+
+@app.command()
+def mutants(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO]...", help="By name; all by default.", show_default=False),
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Keep the table in this saved run, for its report."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Plant known defects in one side at a time, and print which of them the judge finds."""
+    import scenarios
+    from compare import describe
+    from compare import mutants as planted
+    from compare.record import encode
+
+    chosen = [scenarios.get(name).name for name in dict.fromkeys(names)] if names else None
+    found = list(_progress(planted.mutants(chosen), None, "Planting"))
+    if output is not None:
+        planted.save(output, found)
+    for mutant in found:
+        if mutant.fate == "survived":
+            _say(f"{mutant.scenario}: '{mutant.defect}' on the {mutant.side} side survived.")
+    _write(
+        encode(found).decode() if as_json else f"{_grid(describe.kills(found))}{describe.kill_rate(found)}"
+    )
+    raise typer.Exit(DISAGREE if any(mutant.fate == "survived" for mutant in found) else 0)
 
 
 @app.command()
@@ -244,25 +280,27 @@ def _newest() -> Path:
     return runs[-1]
 
 
-def _progress(records: "Iterable[Record]", total: int) -> "Iterable[Record]":
-    """Pass the records on, and show on a terminal how many there are."""
+def _progress(items: "Iterable[T]", total: int | None, doing: str = "Comparing") -> "Iterable[T]":
+    """Pass the items on, and show on a terminal how many there are."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return track(
-        records, "Comparing", total, console=console, transient=True, disable=not console.is_terminal
-    )
+    return track(items, doing, total, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _overview(records: "Sequence[Record]") -> str:
-    """The verdicts as a table; on a terminal too narrow for all columns, the first ones that fit."""
+    """The verdicts as a table, and what its columns say."""
+    from compare import describe
+
+    return _grid(describe.overview(records)) + describe.LEGEND
+
+
+def _grid(table: "Grid") -> str:
+    """A table for the terminal; on one too narrow for all columns, the first ones that fit."""
     from rich.console import Console
     from rich.table import Table
 
-    from compare import describe
-
-    table = describe.overview(records)
     terminal = Console()
     width = terminal.width if terminal.is_terminal else 200  # a file or a pipe has no width to fit
     for columns in range(len(table.header), 0, -1):
@@ -275,7 +313,7 @@ def _overview(records: "Sequence[Record]") -> str:
     Console(file=text, width=width).print(grid)
     left_out = table.header[columns:]
     hidden = f"Not shown for want of width: {', '.join(left_out)}.\n" if left_out else ""
-    return text.getvalue() + hidden + describe.LEGEND
+    return text.getvalue() + hidden
 
 
 def _write(text: str) -> None:

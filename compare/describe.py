@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compare.judge import SIDES, Distance, Dynamics, Finding, Verdict
+from compare.mutants import Mutant
 from compare.record import Environment, Record, Run
 from compare.words import MEANING, lost, number, percent, remark, small, word
 from scenarios import Result
@@ -167,6 +168,33 @@ def _results(record: Record) -> Iterator[Table]:
         yield _losses(results)
     if any(r.converged for r in results.values()):
         yield _by_name("Converged parameters", results, lambda result: result.converged)
+
+
+def kills(found: Sequence[Mutant]) -> Table:
+    """A row per defect: what became of it in each scenario, on either side."""
+    names = list(dict.fromkeys(m.scenario for m in found))
+    defects = list(dict.fromkeys(m.defect for m in found))
+
+    def cell(defect: str, name: str) -> str:
+        fates = [m.fate for m in found if (m.defect, m.scenario) == (defect, name)]
+        return ", ".join(f"{fates.count(fate)} {fate}" for fate in dict.fromkeys(fates)) or "–"
+
+    return Table(
+        "What became of planted defects, in float32 and in float64",
+        ("defect", *names),
+        tuple((defect, *(cell(defect, name) for name in names)) for defect in defects),
+    )
+
+
+def kill_rate(found: Sequence[Mutant]) -> str:
+    """How many planted defects were found, in a sentence."""
+    fates = [m.fate for m in found]
+    equivalent, survived = fates.count("equivalent"), fates.count("survived")
+    return (
+        f"Of {len(found)} planted defects {equivalent} change no bit where they are; of the other "
+        f"{len(found) - equivalent} the judge found {fates.count('killed')} in both precisions"
+        + (f" and missed {survived}." if survived else ".")
+    )
 
 
 def setting(run: Run) -> Table:

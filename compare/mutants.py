@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 import scenarios
 from compare import twins
 from compare.judge import SIDES, Trial
+from compare.record import SCHEMA_VERSION, UnwritableRunError, decode_current, encode
 from compare.twins import Twins
 from compare.words import complaints, difference
 from scenarios import Dtype, Statement
@@ -48,6 +52,9 @@ MUTANTS: dict[str, str] = {
 }
 
 
+FILE = "mutants.json"
+
+
 @dataclass(frozen=True)
 class Mutant:
     """What became of one defect, planted in one side of one scenario.
@@ -58,6 +65,8 @@ class Mutant:
         defect: a key of :data:`MUTANTS`.
         fates: by dtype: ``killed``, ``equivalent`` (it changes no bit of what is compared) or ``survived``.
         evidence: what gave it away, in a clause.
+        share: of the rounding budget, the largest that a difference used in the first state that differed;
+            infinite if something other than a difference gave it away.
     """
 
     scenario: str
@@ -65,6 +74,42 @@ class Mutant:
     defect: str
     fates: dict[Dtype, Fate]
     evidence: str
+    share: np.float64
+
+    @property
+    def fate(self) -> Fate:
+        """Of both precisions: ``survived`` in one is enough, and ``killed`` goes before ``equivalent``."""
+        fates = set(self.fates.values())
+        return next(fate for fate in ("survived", "killed", "equivalent") if fate in fates)
+
+
+@dataclass(frozen=True)
+class _Saved:
+    schema_version: int
+    mutants: tuple[Mutant, ...]
+
+
+def save(directory: Path, found: Sequence[Mutant]) -> None:
+    """Keep the mutants beside a saved run, for its report.
+
+    Raises:
+        UnwritableRunError: the directory cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / FILE).write_bytes(encode(_Saved(SCHEMA_VERSION, tuple(found))))
+    except OSError as error:
+        raise UnwritableRunError(f"cannot write to {directory}: {error.strerror}.") from error
+
+
+def load(directory: Path) -> tuple[Mutant, ...]:
+    """The mutants kept beside a saved run; none if there are none.
+
+    Raises:
+        UnreadableRunError: the file was changed or is of another version.
+    """
+    path = directory / FILE
+    return decode_current(path.read_bytes(), _Saved, f"{path}").mutants if path.exists() else ()
 
 
 def mutants(names: Sequence[str] | None = None, defects: Sequence[str] | None = None) -> Iterator[Mutant]:
@@ -95,12 +140,13 @@ def _judged(statement: Statement, side: str, defect: str, wrong: Twin) -> Mutant
     honest = {s: _planted(statement.name, s, common) for s in SIDES}
     trial = Trial(_pair(statement, {**honest, side: wrong}))
     fates: dict[Dtype, Fate] = {}
-    evidence = ""
+    evidence, share = "", np.float64(np.inf)
     for dtype in DTYPES:
         found = [f for _, e in trial.examinations for f in (e.higher if dtype == "float64" else e.lower)]
         different = [f for f in found if f.word == "different"]
         if different:
             fates[dtype], evidence = "killed", difference(different[0])
+            share = np.float64(max(f.share for f in different))
             continue
         verdict = trial.verdict(dtype)
         if not verdict.agrees:
@@ -109,7 +155,7 @@ def _judged(statement: Statement, side: str, defect: str, wrong: Twin) -> Mutant
         clean = dict(zip(SIDES, (honest[side], wrong), strict=True))
         same = Trial(_pair(statement, clean)).verdict(dtype).word == "identical"
         fates[dtype] = "equivalent" if same else "survived"
-    return Mutant(statement.name, side, defect, fates, evidence)
+    return Mutant(statement.name, side, defect, fates, evidence, share)
 
 
 def _pair(statement: Statement, sides: dict[str, Twin | None]) -> Twins:

@@ -175,13 +175,13 @@ def read(directory: Path | str) -> Run:
     """
     head, path = Path(directory) / "run.json", Path(directory) / "records.jsonl"
     data = _bytes(head)
-    environment = _decode_current(data, Environment, f"{head}")
+    environment = decode_current(data, Environment, f"{head}")
     plan = [(name, dtype) for name in environment.scenarios for dtype in environment.dtypes]
     records: list[Record] = []
     checksum = hashlib.sha256(data)
     for number, text in enumerate(_bytes(path).splitlines(), start=1):
         where = f"{path}, line {number}"
-        line = _decode_current(text, _Line, where)
+        line = decode_current(text, _Line, where)
         checksum.update(line.record)
         if checksum.hexdigest() != line.checksum:
             raise UnreadableRunError(
@@ -246,7 +246,7 @@ def decode(data: bytes | msgspec.Raw, kind: type[T], where: str) -> T:
         ) from error
 
 
-def _decode_current(data: bytes, kind: type[T], where: str) -> T:
+def decode_current(data: bytes, kind: type[T], where: str) -> T:
     """Decode a document that carries its schema version, whatever else another schema may hold."""
     version = decode(data, _Version, where).schema_version
     if version != SCHEMA_VERSION:

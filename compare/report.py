@@ -1,7 +1,7 @@
 """Renders a saved run as HTML, Markdown or JSON; it reads and shows, and computes nothing."""
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from compare import describe, words
+from compare.mutants import Mutant, load
 from compare.record import Run, encode, read
 
 
@@ -18,29 +19,29 @@ def render(directory: Path, kind: str) -> bytes:
     Raises:
         UnreadableRunError: the saved run cannot be read.
     """
-    return RENDERERS[kind](read(directory))
+    return RENDERERS[kind](read(directory), load(directory))
 
 
-def document(run: Run) -> bytes:
+def document(run: Run, _: Sequence[Mutant] = ()) -> bytes:
     """The whole run as one JSON document."""
     return msgspec.json.format(encode(run), indent=2)
 
 
-def _html(run: Run) -> bytes:
+def _html(run: Run, mutants: Sequence[Mutant] = ()) -> bytes:
     from compare.figures import Drawing, draw  # drawing is loaded only for the page
 
     def image(drawing: Drawing) -> str:
         # An image of its own: the identifiers of several inline drawings would collide.
         return "data:image/svg+xml;base64," + b64encode(drawing.svg.encode()).decode()
 
-    return _fill("report.html.jinja", run, draw=draw, image=image)
+    return _fill("report.html.jinja", run, mutants, draw=draw, image=image)
 
 
-def _markdown(run: Run) -> bytes:
-    return _fill("report.md.jinja", run)
+def _markdown(run: Run, mutants: Sequence[Mutant] = ()) -> bytes:
+    return _fill("report.md.jinja", run, mutants)
 
 
-def _fill(template: str, run: Run, **more: object) -> bytes:
+def _fill(template: str, run: Run, mutants: Sequence[Mutant], **more: object) -> bytes:
     templates = Environment(
         loader=PackageLoader("compare"),
         autoescape=select_autoescape(["html.jinja"]),
@@ -50,6 +51,7 @@ def _fill(template: str, run: Run, **more: object) -> bytes:
     )
     text = templates.get_template(template).render(
         run=run,
+        mutants=mutants,
         scenarios=[(name, list(records)) for name, records in groupby(run.records, lambda r: r.scenario)],
         describe=describe,
         words=words,
@@ -58,4 +60,4 @@ def _fill(template: str, run: Run, **more: object) -> bytes:
     return text.encode()
 
 
-RENDERERS: dict[str, Callable[[Run], bytes]] = {"html": _html, "md": _markdown, "json": document}
+RENDERERS: dict[str, Callable[..., bytes]] = {"html": _html, "md": _markdown, "json": document}

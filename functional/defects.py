@@ -8,15 +8,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec, module_from_spec
+from inspect import signature, unwrap
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+import scenarios
 from functional.arrays import Pytree
 from functional.history import Row
-from scenarios import Result, Statement
+from scenarios import Arrays, Dtype, Result, Statement
 
 Module = Any  # a module in which names are bound anew
 
@@ -40,6 +43,14 @@ def plant(scenario: str, change: str) -> Module | None:
     twin = module_from_spec(spec)
     spec.loader.exec_module(twin)
     return twin if CHANGES[change](twin) else None
+
+
+def _source(twin: Module) -> str:
+    return Path(twin.__file__).read_text("utf-8")
+
+
+def _statement(twin: Module) -> Statement:
+    return scenarios.get(twin.__name__.rpartition(".")[2])
 
 
 class _Instead:
@@ -98,7 +109,7 @@ def _scaled(factor: float, gradient: jax.Array) -> jax.Array:
 def _loss(change: Callable[..., jax.Array], twin: Module) -> bool:
     """Change the loss of twins that fit points."""
     honest = getattr(twin, "loss", None)
-    if honest is None or "y" not in honest.__code__.co_varnames:
+    if honest is None or "y" not in signature(honest).parameters:
         return False
 
     def loss(params: Pytree, *data: jax.Array, **named: jax.Array) -> jax.Array:
@@ -111,7 +122,7 @@ def _loss(change: Callable[..., jax.Array], twin: Module) -> bool:
 
 def _other_reduction(loss: Callable[..., jax.Array], params: Pytree, x: jax.Array, y: jax.Array) -> jax.Array:
     """The mean where the loss is a sum, and the sum where it is a mean."""
-    summed = "mean" not in loss.__code__.co_names
+    summed = "mean" not in unwrap(loss).__code__.co_names
     return loss(params, x, y) / y.size if summed else loss(params, x, y) * y.size
 
 
@@ -121,7 +132,7 @@ def _activation(function: Callable[[jax.Array], jax.Array], twin: Module) -> boo
         twin.FUNCTIONS = {**twin.FUNCTIONS, "relu": function}
     elif hasattr(twin, "s"):
         twin.s = function
-    elif "nn" in twin.model.__code__.co_names:
+    elif hasattr(twin, "model") and "relu" in _source(twin):
         twin.jax = _Instead(jax, nn=_Instead(jax.nn, relu=function))
     else:
         return False
@@ -134,13 +145,13 @@ def _entering(change: Callable[[Pytree], Pytree], *needs: str) -> Callable[[Modu
     def planted(twin: Module) -> bool:
         honest = twin.enter
 
-        def enter(arrays: Pytree, dtype: str) -> Pytree:
+        def enter(arrays: Arrays, dtype: Dtype) -> Pytree:
             entered = honest(arrays, dtype)
             return change(entered) if set(needs) <= entered.keys() else entered
 
         twin.enter = enter
-        data = twin.run.__defaults__[0]
-        return set(needs) <= {*data.start, *data.data}
+        statement = _statement(twin)
+        return set(needs) <= {*statement.start, *statement.data}
 
     return planted
 
@@ -275,6 +286,40 @@ def _optimizer(**options: Any) -> Callable[[Module], bool]:  # noqa: ANN401  # o
     return planted
 
 
+def _reordered(loss: Callable[..., jax.Array], params: Pytree, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The same loss, its points taken from the last to the first."""
+    return loss(params, x[::-1], y[::-1])
+
+
+def _unjitted(twin: Module) -> bool:
+    """Run every operation by itself."""
+    honest = twin.run
+
+    def run(*arguments: object, **options: Any) -> Result:  # noqa: ANN401  # whatever run takes
+        with jax.disable_jit():
+            result: Result = honest(*arguments, **options)
+            return result
+
+    twin.run = run
+    return True
+
+
+def _columns(twin: Module) -> bool:
+    """A network of two hidden ReLU layers by columns, where the twin has its points in rows."""
+    source = _source(twin)
+    if "relu" not in source or "hidden1.weight" not in source:
+        return False
+
+    def model(params: Pytree, a0: jax.Array) -> jax.Array:
+        column = a0.T
+        for layer in ("input", "hidden1"):
+            column = jax.nn.relu(params[f"{layer}.weight"] @ column + params[f"{layer}.bias"][:, None])
+        return (params["hidden2.weight"] @ column + params["hidden2.bias"][:, None]).T
+
+    twin.model = model
+    return True
+
+
 _each = partial(partial, _gradient, every=True)
 _one = partial(partial, _gradient)
 
@@ -301,7 +346,10 @@ CHANGES: dict[str, Callable[[Module], bool]] = {
     "labels shifted by one": _entering(_shifted, "y"),
     "points shuffled": _entering(_shuffled, "x", "y"),
     "one step fewer": _fewer,
-    "adam": _optimizer(),
+    "points reordered": partial(_loss, _reordered),
+    "unjitted": _unjitted,
+    "columns": _columns,
+    "optimizer written out": _optimizer(),
     "epsilon inside the root": _optimizer(inside=True),
     "epsilon 1e-7": _optimizer(epsilon=1e-7),
     "no bias correction": _optimizer(corrected=False),

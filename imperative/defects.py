@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec, module_from_spec
+from inspect import signature, unwrap
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import scenarios
 from scenarios import Result, Statement
 
 Module = Any  # a module in which names are bound anew
@@ -36,6 +39,14 @@ def plant(scenario: str, change: str) -> Module | None:
     twin = module_from_spec(spec)
     spec.loader.exec_module(twin)
     return twin if CHANGES[change](twin) else None
+
+
+def _source(twin: Module) -> str:
+    return Path(twin.__file__).read_text("utf-8")
+
+
+def _statement(twin: Module) -> Statement:
+    return scenarios.get(twin.__name__.rpartition(".")[2])
 
 
 class _Instead:
@@ -118,7 +129,7 @@ def _stale() -> Callable[[Tensor], Tensor]:
 def _loss(change: Callable[..., Tensor], twin: Module) -> bool:
     """Change the loss of twins that fit points."""
     honest = getattr(twin, "loss", None)
-    if honest is None or "y" not in honest.__code__.co_varnames:
+    if honest is None or "y" not in signature(honest).parameters:
         return False
     twin.loss = partial(change, honest)
     return True
@@ -126,7 +137,7 @@ def _loss(change: Callable[..., Tensor], twin: Module) -> bool:
 
 def _other_reduction(loss: Callable[..., Tensor], holder: object, x: Tensor, y: Tensor) -> Tensor:
     """The mean where the loss is a sum, and the sum where it is a mean."""
-    summed = "mse_loss" not in loss.__code__.co_names
+    summed = "mse_loss" not in unwrap(loss).__code__.co_names
     return loss(holder, x, y) / y.numel() if summed else loss(holder, x, y) * y.numel()
 
 
@@ -136,7 +147,7 @@ def _activation(function: Callable[[Tensor], Tensor], twin: Module) -> bool:
         twin.FUNCTIONS = {**twin.FUNCTIONS, "relu": function}
     elif hasattr(twin, "s"):
         twin.s = function
-    elif hasattr(twin, "Network") and "relu" in twin.Network.forward.__code__.co_names:
+    elif hasattr(twin, "Network") and "relu" in _source(twin):
         # The class was made before; its methods look the name up when they run.
         twin.nn = _Instead(nn, functional=_Instead(nn.functional, relu=function))
     else:
@@ -157,7 +168,7 @@ def _entering(
             return change(entered) if set(needs) <= entered.keys() else entered
 
         twin.enter = enter
-        statement = twin.run.__defaults__[0]
+        statement = _statement(twin)
         return set(needs) <= {*statement.start, *statement.data}
 
     return planted
@@ -292,7 +303,7 @@ def _optimizer(**options: Any) -> Callable[[Module], bool]:  # noqa: ANN401  # o
     """Put another Adam in the place of PyTorch's."""
 
     def planted(twin: Module) -> bool:
-        if "optim" not in twin.run.__code__.co_names:
+        if "optim.Adam" not in _source(twin):
             return False
         twin.torch = _Instead(torch, optim=_Instead(torch.optim, Adam=partial(_Adam, **options)))
         return True
@@ -302,6 +313,24 @@ def _optimizer(**options: Any) -> Callable[[Module], bool]:  # noqa: ANN401  # o
 
 _each = partial(partial, _gradient, every=True)
 _one = partial(partial, _gradient)
+
+
+def _reordered(loss: Callable[..., Tensor], holder: object, x: Tensor, y: Tensor) -> Tensor:
+    """The same loss, its points taken from the last to the first."""
+    return loss(holder, x.flip(0), y.flip(0))
+
+
+def _native(**options: Any) -> Callable[[Module], bool]:  # noqa: ANN401  # of Adam
+    """PyTorch's own Adam in another of its implementations."""
+
+    def planted(twin: Module) -> bool:
+        if "optim.Adam" not in _source(twin):
+            return False
+        twin.torch = _Instead(torch, optim=_Instead(torch.optim, Adam=partial(torch.optim.Adam, **options)))
+        return True
+
+    return planted
+
 
 #: Every change by name, as a function from a twin to whether it has a place for it.
 CHANGES: dict[str, Callable[[Module], bool]] = {
@@ -327,7 +356,10 @@ CHANGES: dict[str, Callable[[Module], bool]] = {
     "labels shifted by one": _entering(_shifted, "y"),
     "points shuffled": _entering(_shuffled, "x", "y"),
     "one step fewer": _fewer,
-    "adam": _optimizer(),
+    "points reordered": partial(_loss, _reordered),
+    "fused optimizer": _native(fused=True),
+    "foreach optimizer": _native(foreach=True),
+    "optimizer written out": _optimizer(),
     "epsilon inside the root": _optimizer(inside=True),
     "epsilon 1e-7": _optimizer(epsilon=1e-7),
     "no bias correction": _optimizer(corrected=False),

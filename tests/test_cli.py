@@ -508,3 +508,26 @@ def test_python_is_told_which_dtypes_there_are():
 
 def test_no_names_are_not_all_names():
     assert runner.run([]) == ()
+
+
+def test_mutants_prints_the_table_keeps_it_beside_the_run_and_the_report_shows_it(gradtwin, tmp_path):
+    gradtwin("run", "graph_walk", "--dtype", "float64", "-o", "here")
+    answer = gradtwin("mutants", "graph_walk", "-o", "here")
+    assert answer.code == 0
+    assert "gradient off by 1e-12" in answer.out
+    assert "of the other 14 the judge found 14 in both precisions." in answer.out
+    assert gradtwin("report", "here", "--format", "md").code == 0
+    assert "gradient off by 1e-12 | 2 killed |" in (tmp_path / "here" / "report.md").read_text("utf-8")
+
+
+def test_mutants_json_is_one_document(gradtwin):
+    found = json.loads(gradtwin("mutants", "leaves", "--json").out)
+    assert [m["fates"] for m in found] == [{"float32": "equivalent", "float64": "equivalent"}] * 2
+
+
+def test_a_mutant_that_survives_ends_the_command_with_1(gradtwin, monkeypatch):
+    monkeypatch.setattr("compare.judge.rounding.SAFETY", 1e15)
+    monkeypatch.setattr("compare.judge.truth.SAFETY", 1e15)
+    answer = gradtwin("mutants", "graph_walk")
+    assert answer.code == 1
+    assert "graph_walk: 'gradient off by 1e-9' on the imperative side survived." in answer.err

@@ -108,6 +108,15 @@ class Trial:
             owed=tuple(owed),
         )
 
+    def findings(self) -> Iterator[Finding]:
+        """Everything that is said of the sides against each other, in both precisions."""
+        with np.errstate(all="ignore"):
+            for _, examination in self.examinations:
+                yield from (*examination.higher, *examination.lower)
+            if self.pair.statement.training is not None:
+                for dtype in ("float64", "float32"):
+                    yield from self._free_run.findings(dtype)
+
     @cached_property
     def _calls(self) -> dict[str, Function]:
         return {side: function(run, self.pair.statement) for side, run in self.runs.items()}

@@ -1,0 +1,216 @@
+"""The long run of the judge on honest pairs, and on planted defects, and what another safety factor would do.
+
+    python benchmarks/soak.py programs 2000 [SEED]     random programs, written in torch and in jax
+    python benchmarks/soak.py variations 200 [SEED]    honest variations of every scenario from random starts
+    python benchmarks/soak.py mutants                  every planted defect
+    python benchmarks/soak.py report                   benchmarks/results/soak.md from what these have left
+
+Each leaves a file under benchmarks/results/soak and can be run beside the others.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from programs import Pair, programs
+
+import scenarios
+from compare import describe, twins
+from compare.judge import SIDES, Finding, Trial, examine
+from compare.judge.rounding import SAFETY
+from compare.mutants import mutants
+from compare.record import encode
+from compare.runner import environment
+from compare.twins import Twins
+from scenarios import Statement, Training
+
+RESULTS = Path(__file__).parent / "results"
+FACTORS = [SAFETY * 2.0**n for n in range(-4, 5)]
+HONEST = {
+    "imperative": (
+        "none",
+        "points reordered",
+        "fused optimizer",
+        "foreach optimizer",
+        "optimizer written out",
+    ),
+    "functional": ("none", "points reordered", "unjitted", "columns", "optimizer written out"),
+}
+STEPS = 24
+
+
+def keep(name: str, rows: list[dict[str, object]]) -> None:
+    """Leave what was found for the report."""
+    (RESULTS / "soak").mkdir(exist_ok=True)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (RESULTS / "soak" / f"{name}.jsonl").write_text(lines, "utf-8")
+
+
+def row(what: str, findings: tuple[Finding, ...]) -> dict[str, object]:
+    """What is kept of one honest pair: the gravest word, and the largest share of the budget."""
+    words = [finding.word for finding in findings]
+    gravity = ("different", "undecided", "rounding", "identical", "vacuous")
+    word = min(words, key=gravity.index)
+    share = max((f.share for f in findings if f.word != "undecided"), default=0.0)
+    return {"what": what, "word": word, "share": float(share)}
+
+
+def soak_programs(count: int, start: int) -> None:
+    """Judge ``count`` random programs."""
+    rows: list[dict[str, object]] = []
+    began = time.time()
+
+    @seed(start)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(programs())
+    def judge(pair: Pair) -> None:
+        found = examine(pair.imperative, pair.functional, pair.inputs)
+        words = Counter(finding.word for finding in (*found.higher, *found.lower))
+        rows.append(row(pair.text if words["different"] else "program", (*found.higher, *found.lower)))
+        if words["different"] or words["undecided"]:
+            print(dict(words), pair.text, sep="\n", flush=True)
+            for finding in (*found.higher, *found.lower):
+                if finding.word in {"different", "undecided"}:
+                    print("   ", finding, flush=True)
+        if len(rows) % 50 == 0:
+            jax.clear_caches()  # no program comes twice
+            print(len(rows), f"{time.time() - began:.0f} s", flush=True)
+            keep(f"programs-{start}", rows)
+
+    judge()
+    keep(f"programs-{start}", rows)
+
+
+def elsewhere(statement: Statement, random: np.random.Generator) -> Statement:
+    """The statement from another start, on other points, of which nothing is known beforehand."""
+
+    def drawn(array: np.ndarray) -> np.ndarray:
+        return np.asarray(random.normal(size=array.shape) * random.choice([0.3, 1.0, 2.0]))
+
+    training = statement.training and Training("other", statement.training.learning_rate, STEPS)
+    return replace(
+        statement,
+        start={name: drawn(array) for name, array in statement.start.items()},
+        data={name: drawn(array) for name, array in statement.data.items()},
+        training=training,
+        truth={},
+        objective=None,
+        limit={},
+        published=(),
+    )
+
+
+def soak_variations(count: int, start: int) -> None:
+    """Judge ``count`` starts of every scenario, each side in one of its honest variations."""
+    rows: list[dict[str, object]] = []
+    for statement in scenarios.ALL:
+        planted = {
+            side: {c: t for c in HONEST[side] if (t := twins.changed(statement.name, side, c)) is not None}
+            for side in SIDES
+        }
+        began = time.time()
+        for n in range(start, start + count):
+            random = np.random.default_rng([n, len(statement.name)])
+            chosen = {side: str(random.choice(list(planted[side]))) for side in SIDES}
+            sides = [planted[side][chosen[side]] for side in SIDES]
+            trial = Trial(Twins(elsewhere(statement, random), *sides))
+            what = f"{statement.name} from seed {n}: {chosen['imperative']}, {chosen['functional']}"
+            findings = tuple(trial.findings())
+            rows.append(row(what, findings))
+            if rows[-1]["word"] in {"different", "undecided"}:
+                print(rows[-1], flush=True)
+                for finding in findings:
+                    if finding.word in {"different", "undecided"}:
+                        print("   ", finding, flush=True)
+        print(statement.name, count, f"{time.time() - began:.0f} s", flush=True)
+        keep(f"variations-{start}", rows)
+
+
+def soak_mutants() -> None:
+    """Judge every planted defect."""
+    found = tuple(mutants())
+    (RESULTS / "soak").mkdir(exist_ok=True)
+    (RESULTS / "soak" / "mutants.jsonl").write_bytes(b"".join(encode(m) + b"\n" for m in found))
+    lines = [
+        "# Planted defects",
+        "",
+        "Written by `benchmarks/soak.py mutants`.",
+        "",
+        describe.kill_rate(found),
+        "",
+    ]
+    table = describe.kills(found)
+    lines += [f"| {' | '.join(table.header)} |", f"|{'---|' * len(table.header)}"]
+    lines += [f"| {' | '.join(cells)} |" for cells in table.rows]
+    (RESULTS / "mutants.md").write_text("\n".join(lines) + "\n", "utf-8")
+    print("\n".join(lines))
+
+
+def read(kind: str) -> list[dict[str, object]]:
+    """Everything that runs of one kind have left."""
+    files = sorted((RESULTS / "soak").glob(f"{kind}*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+
+
+def report() -> None:
+    """Put everything into one page, with what another safety factor would do."""
+    honest = {kind: read(kind) for kind in ("programs", "variations")}
+    planted = [m for m in read("mutants") if "killed" in m["fates"].values()]
+    lines = ["# The judge on honest pairs and on planted defects", "", "Written by `benchmarks/soak.py`.", ""]
+    lines += [f"{describe.machine(environment([], [], 'cpu'))}.", ""]
+    lines += [
+        "| honest pairs | judged | identical | rounding | vacuous | undecided | different | largest share |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    for kind, rows in honest.items():
+        words = Counter(str(r["word"]) for r in rows)
+        largest = max(float(r["share"]) for r in rows)
+        counts = [words[w] for w in ("identical", "rounding", "vacuous", "undecided", "different")]
+        lines += [f"| {kind} | {len(rows)} | {' | '.join(map(str, counts))} | {largest:.2g} |"]
+    lines += [
+        "",
+        "How the rates of both errors change with the safety factor. A budget is proportional to it, so the",
+        "shares tell what another factor would have said: a false alarm where an honest share exceeds 1, a",
+        "miss where the share of a planted defect, in the state in which it was found, does not.",
+        "",
+        "| SAFETY | false alarms, programs | false alarms, variations | planted defects found |",
+        "|---|---|---|---|",
+    ]
+    for factor in FACTORS:
+        alarms = [sum(float(r["share"]) * SAFETY / factor > 1 for r in rows) for rows in honest.values()]
+        found = sum(float(m["share"]) * SAFETY / factor > 1 for m in planted)
+        totals = [len(rows) for rows in honest.values()]
+        cells = [f"{a} of {t}" for a, t in zip(alarms, totals, strict=True)]
+        lines += [f"| {factor:g} | {' | '.join(cells)} | {found} of {len(planted)} |"]
+    text = "\n".join(lines) + "\n"
+    (RESULTS / "soak.md").write_text(text, "utf-8")
+    print(text)
+
+
+def main() -> None:
+    """Run what the command line names."""
+    kind, *numbers = sys.argv[1:] or ["report"]
+    if kind == "mutants":
+        soak_mutants()
+    elif kind == "report":
+        report()
+    else:
+        {"programs": soak_programs, "variations": soak_variations}[kind](
+            int(numbers[0]), int((*numbers[1:], 0)[0])
+        )
+
+
+if __name__ == "__main__":
+    main()
