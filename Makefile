@@ -4,11 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test bench clean
+.PHONY: report test bench soak clean
 
 report: $(READY)
 	rm -rf report
 	$(BIN)/gradtwin run -o report; status=$$?; \
+	$(BIN)/gradtwin mutants leaves graph_walk chain_rule root_finding activations -o report || status=$$?; \
 	for format in html md json; do $(BIN)/gradtwin report report --format $$format || exit; done; \
 	exit $$status
 
@@ -21,6 +22,14 @@ test: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/trees.py
+
+# Hours. Seeds can be run beside each other: see benchmarks/soak.py.
+soak: $(READY)
+	$(BIN)/python benchmarks/soak.py mutants
+	$(BIN)/python benchmarks/soak.py variations 200
+	$(BIN)/python benchmarks/soak.py programs 2100
+	$(BIN)/python benchmarks/soak.py report
 
 clean:
 	rm -rf .venv report

@@ -131,6 +131,7 @@ def remark(finding: Finding) -> str:
             "from a branch that rounding decided"
         ),
         "rounding that grew": "rounding that grew along the run",
+        "noise that the lower precision hides": "rounding noise of one side, which the lower precision hides",
         "the last bit decides": (
             "the last bit of the inputs moves it as much; another point or a higher precision would settle it"
         ),

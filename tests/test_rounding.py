@@ -305,6 +305,16 @@ def test_bits_lost_in_float32_by_one_side_are_counted_against_it():
     assert 7 < lower.lost_bits["functional"] < 12
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e-6])
+def test_noise_that_float32_is_blind_to_is_rounding(scale):
+    # In float32 x + 1e6 is 1e6: the error of the difference is x itself, however much float64 keeps of it.
+    def offset(x):
+        return np.tanh((x + x.dtype.type(1e6)) - x.dtype.type(1e6))
+
+    higher, _ = judged(offset, np.tanh, points(20, scale=scale))
+    assert (higher.word, higher.reason) == ("rounding", "noise that the lower precision hides")
+
+
 def test_every_bit_lost_in_float32_by_one_side_alone_differs_there():
     def broken(x):
         return np.sin(x) if x.dtype == np.float64 else -np.sin(x)
@@ -467,7 +477,7 @@ def test_evidence_is_gathered_only_while_something_is_in_doubt():
     few = len(calls)
     calls.clear()
     examine(counting, numpy_function(lambda x: np.sin(x) * x.dtype.type(1 + 1e-13)), {"x": points()})
-    assert few < len(calls) <= 2 + 2 * (POINTS + 1) + 3 * CONFIRMED + 3 * POINTS
+    assert few < len(calls) <= 2 + 2 * (POINTS + 1) + 3 * CONFIRMED + 3 * POINTS + 6 * 16
 
 
 @pytest.mark.parametrize(

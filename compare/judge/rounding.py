@@ -10,7 +10,8 @@ derivation of every constant are in docs/judging.md.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
+from math import comb
 from typing import Protocol
 
 import ml_dtypes
@@ -54,6 +55,12 @@ class Examination:
 
     higher: tuple[Finding, ...]
     lower: tuple[Finding, ...]
+
+
+def _unsmooth(line: list[np.ndarray]) -> float:
+    """What is left of values along a line when all that is smooth, or isolated, is taken out."""
+    fourth = np.abs(np.diff(np.array([values.ravel() for values in line]), n=4, axis=0))
+    return float(np.median(fourth.max(axis=1, initial=0.0)) / np.sqrt(comb(8, 4)))
 
 
 def unit_roundoff(dtype: str | np.dtype) -> float:
@@ -235,7 +242,10 @@ class _Comparison:
             apart > SAFETY * self.chain * response
             for (_, apart), response in zip(parted, responses, strict=True)
         ):
-            return "different", *self._leak(name, quantity), budget
+            noise = self._noise(name, quantity)
+            if quantity.base.absolute > noise:
+                return "different", *self._leak(name, quantity), budget
+            return "rounding", "noise that the lower precision hides", "", noise
         budget = max(budget, SAFETY * self.chain * max(responses))
         if quantity.base.absolute <= budget < quantity.base.scale:
             return "rounding", "", "", budget
@@ -292,6 +302,42 @@ class _Comparison:
             if step >= quantity.base.absolute / SAFETY and step > SAFETY**2 * self._roughness(other, name):
                 return "precision leak", side
         return "", ""
+
+    def _noise(self, name: str, quantity: _Quantity) -> float:
+        """How much rounding noise of the higher precision accounts for, if it shrinks with the precision.
+
+        The lower precision can be blind to it: what it rounds to nothing has an error no larger than itself.
+        A difference table is not. Fourth differences along a line cancel what is smooth, the median over the
+        line what is isolated, and noise is what does not depend on the spacing.
+        """
+        # At least half of the way from one precision to the other: a precision leak does not shrink.
+        credible = {side: np.sqrt(self.ratio) * error for side, error in quantity.error.items()}
+        if self.lower is None or quantity.base.absolute > SAFETY * max(credible.values()):
+            return 0.0
+        noise = 0.0
+        for side in SIDES:
+            levels = [_unsmooth([outputs[side][name] for outputs in line]) for line in self._lines]
+            steady = [max(pair) for pair in pairwise(levels) if max(pair) <= SAFETY / 4 * min(pair)]
+            noise = max(noise, *(level for level in steady if level <= credible[side]), 0.0)
+        return SAFETY * noise
+
+    @cached_property
+    def _lines(self) -> list[list[dict[str, Arrays]]]:
+        """What both sides compute along one line, at finer and finer spacings."""
+        direction = {n: self.random.uniform(-1, 1, a.shape) for n, a in self.at.items() if _floating(a)}
+        return [
+            [
+                self._run(
+                    {
+                        n: np.asarray(a * (1 + k * 2.0**-bits * direction[n])) if n in direction else a
+                        for n, a in self.at.items()
+                    },
+                    self.higher,
+                )
+                for k in range(16)
+            ]
+            for bits in (6, 10, 14, 18, 22, 26)
+        ]
 
     def _roughness(self, side: str, name: str) -> float:
         """The largest second difference along steps that are finer than the lower precision.

@@ -25,6 +25,7 @@ Reason = Literal[
     "a branch that fell the other way",
     "a jump at this very point",
     "rounding that grew",
+    "noise that the lower precision hides",
     "the last bit decides",
     "precision leak",
     "no bit left in the lower precision",
