@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from compare.judge import SIDES, Distance, FactCheck, Finding, PublishedCheck, Verdict
+from compare.judge.rounding import SAFETY
 from compare.record import Record
 
 #: What each word of a verdict says, for whoever has not met it.
@@ -57,8 +58,22 @@ def _rounding(verdict: Verdict) -> str:
     return (
         "Both sides compute the same function and differ by rounding alone, by at most "
         f"{percent(worst.share)} of what it accounts for ({number(worst.ulps)} ULPs in {_named(worst)}). "
-        f"A relative error of {small(blunt)} in one step would have been noticed.{parted}"
+        f"A relative error of {small(blunt)} in one step would have been noticed.{parted}{_loser(agreed)}"
     )
+
+
+def _loser(findings: list[Finding]) -> str:
+    """Which side's float32 is worse, where it is so by more than the luck of a rounding."""
+    left, right = SIDES
+    telling = [f for f in findings if len(f.lost_bits) == len(SIDES)]
+    if not telling:
+        return ""
+    widest = max(telling, key=lambda f: abs(f.lost_bits[left] - f.lost_bits[right]))
+    more = widest.lost_bits[left] - widest.lost_bits[right]
+    if abs(more) <= np.log2(SAFETY):
+        return ""
+    loser = left if more > 0 else right
+    return f" In float32 the {loser} side has {abs(more):.0f} wrong bits more, in {_named(widest)}."
 
 
 def _vacuous(verdict: Verdict) -> str:
@@ -135,6 +150,7 @@ def remark(finding: Finding) -> str:
         "the last bit decides": (
             "the last bit of the inputs moves it as much; another point or a higher precision would settle it"
         ),
+        "not deterministic": f"{side} answers otherwise when it is run again",
         "precision leak": f"a precision leak: {side} passes through a lower precision",
         "no bit left in the lower precision": f"{side} has no correct bit left in the lower precision",
     }[finding.reason]

@@ -99,9 +99,10 @@ class _Quantity:
 
     base: Gap
     floating: bool
-    noise: float  # of a side against itself, run twice
+    noise: dict[str, float]  # of each side against itself, run twice
     error: dict[str, float]  # of each side's lower precision against its higher one
     response: float = 0.0  # of a side to moving the inputs, in the higher precision
+    apart: float = 0.0  # the sides, in the higher precision, at any point so far
     below: Gap | None = None  # the sides, in the lower precision
 
 
@@ -138,7 +139,7 @@ class _Comparison:
             name: _Quantity(
                 base=gap(*(base[side][name] for side in SIDES)),
                 floating=_floating(base["imperative"][name]),
-                noise=max(gap(base[side][name], again[side][name]).absolute for side in SIDES),
+                noise={side: gap(base[side][name], again[side][name]).absolute for side in SIDES},
                 error=dict.fromkeys(SIDES, 0.0),
             )
             for name in names
@@ -164,6 +165,7 @@ class _Comparison:
         lower = self._run(inputs, self.lower) if self.lower else {}
         unlike = dict(mismatches(lower, self.lower)) if self.lower else {}
         for name, quantity in self.quantities.items():
+            quantity.apart = _larger(quantity.apart, *(upper[side][name] for side in SIDES))
             for side in SIDES:
                 quantity.response = _larger(quantity.response, upper[side][name], base[side][name])
                 if lower and name not in unlike:
@@ -190,7 +192,7 @@ class _Comparison:
             self.ratio * max(quantity.error.values()),
             self.chain * self.ratio * quantity.response,
             self.chain * self.unit * quantity.base.scale,
-            quantity.noise,
+            *quantity.noise.values(),
         )
 
     def _finding(self, name: str, quantity: _Quantity) -> Finding:
@@ -210,6 +212,8 @@ class _Comparison:
             word = "identical"
         elif budget < base.scale:
             word = "rounding"
+            if any(quantity.noise.values()):
+                reason, side = "not deterministic", max(SIDES, key=lambda s: quantity.noise[s])
         elif self.lower:
             word, reason = "vacuous", "zero up to rounding"
         else:
@@ -310,8 +314,12 @@ class _Comparison:
         A difference table is not. Fourth differences along a line cancel what is smooth, the median over the
         line what is isolated, and noise is what does not depend on the spacing.
         """
-        # At least half of the way from one precision to the other: a precision leak does not shrink.
-        credible = {side: np.sqrt(self.ratio) * error for side, error in quantity.error.items()}
+        # At least half of the way from one precision to the other: a precision leak does not shrink. Of what
+        # the lower precision has no bit at all, it cannot say how far the noise has shrunk.
+        credible = {
+            side: error if error >= quantity.base.scale else np.sqrt(self.ratio) * error
+            for side, error in quantity.error.items()
+        }
         if self.lower is None or quantity.base.absolute > SAFETY * max(credible.values()):
             return 0.0
         noise = 0.0
@@ -366,8 +374,7 @@ class _Comparison:
         """By side, how many of the last bits of the lower precision are wrong."""
         if self.lower is None or not quantity.floating or not quantity.base.scale:
             return {}
-        coarse = unit_roundoff(self.lower) * quantity.base.scale
-        return {side: np.float64(np.log2(max(1.0, error / coarse))) for side, error in quantity.error.items()}
+        return {s: wrong_bits(error, quantity.base.scale, self.lower) for s, error in quantity.error.items()}
 
     def _below(self, higher: Finding) -> Finding:
         """The word in the lower precision, where the higher one knows whether it differs."""
@@ -382,12 +389,15 @@ class _Comparison:
             word = "rounding" if below.unequal else "identical"
             if not np.isfinite(below.absolute):
                 word, reason = "different", "not finite on one side"
-            # A computation that loses every bit in the lower precision, and need not: the other side keeps
-            # some, and neighbouring points show that the function is not to blame.
+            # A side that loses every bit in the lower precision, and need not: the other side keeps some,
+            # neighbouring points show that the function is not to blame, and the higher precision that the
+            # computation is not, since it does not lose there what an unstable one would.
             for culprit, witness in (SIDES, SIDES[::-1]):
                 lost = quantity.error[culprit] >= below.scale / 2
                 kept = SAFETY * max(quantity.error[witness], self.chain * quantity.response) < below.scale / 2
-                if lost and kept and quantity.floating:
+                apart = max(quantity.apart, quantity.base.absolute)
+                unstable = SAFETY * apart >= self.ratio * quantity.error[culprit]
+                if lost and kept and not unstable and quantity.floating:
                     word, reason, side = "different", "no bit left in the lower precision", culprit
         return replace(
             higher,
@@ -471,6 +481,12 @@ def _larger(so_far: float, left: np.ndarray, right: np.ndarray) -> float:
     """The larger difference; one that is not finite says nothing of rounding."""
     absolute = gap(left, right).absolute
     return max(so_far, absolute) if np.isfinite(absolute) else so_far
+
+
+def wrong_bits(error: float, scale: float, dtype: str) -> np.float64:
+    """How many of the last bits of a result in ``dtype`` an error makes wrong."""
+    coarse = unit_roundoff(dtype) * scale
+    return np.float64(np.log2(max(1.0, error / coarse)) if coarse and np.isfinite(error) else 0.0)
 
 
 def last_bits(measured: Gap, unit: float) -> np.float64:

@@ -12,7 +12,16 @@ from functools import cached_property
 
 import numpy as np
 
-from compare.judge.rounding import RADIUS, SAFETY, examine, last_bits, mismatches, moved, unit_roundoff
+from compare.judge.rounding import (
+    RADIUS,
+    SAFETY,
+    examine,
+    last_bits,
+    mismatches,
+    moved,
+    unit_roundoff,
+    wrong_bits,
+)
 from compare.judge.trees import gap
 from compare.judge.verdict import SIDES, Dynamics, Finding, Reason, Word
 from scenarios.types import Arrays, Result, Statement
@@ -90,6 +99,7 @@ class _Curve:
     apart: np.ndarray
     size: np.ndarray
     budget: np.ndarray
+    errors: Mapping[str, np.ndarray]  # of each side's float32 run
 
     @property
     def first_excess(self) -> int | None:
@@ -172,6 +182,10 @@ class FreeRun:
                 budget=np.float64(curve.budget[row] * scaled),
                 notices=np.float64(curve.budget[row] / curve.size[row] if curve.size[row] else np.inf),
                 where=measured.where,
+                lost_bits={
+                    side: wrong_bits(error[row], curve.size[row], "float32")
+                    for side, error in curve.errors.items()
+                },
                 evidence="both precisions",
                 points=1,
             )
@@ -184,8 +198,9 @@ class FreeRun:
         size = _magnitude(*upper.values())
         chain = np.sqrt(sum(a.size for t in (self.statement.start, self.statement.data) for a in t.values()))
         unit = unit_roundoff("float64")
+        errors = {side: _by_row(lower[side], upper[side]) for side in SIDES}
         draws = [
-            *(unit / unit_roundoff("float32") * _by_row(lower[side], upper[side]) for side in SIDES),
+            *(unit / unit_roundoff("float32") * error for error in errors.values()),
             *(chain * _by_row(nudged[side], upper[side]) for side in SIDES),
             chain * unit * size,
         ]
@@ -196,6 +211,7 @@ class FreeRun:
             apart=self._apart(name, "float64"),
             size=size,
             budget=SAFETY * np.maximum.accumulate(largest),
+            errors=errors,
         )
 
     def _apart(self, name: str, dtype: str) -> np.ndarray:

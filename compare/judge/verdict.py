@@ -27,6 +27,7 @@ Reason = Literal[
     "rounding that grew",
     "noise that the lower precision hides",
     "the last bit decides",
+    "not deterministic",
     "precision leak",
     "no bit left in the lower precision",
 ]
