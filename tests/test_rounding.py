@@ -128,6 +128,18 @@ def test_what_is_zero_up_to_rounding_is_vacuous_and_not_different():
     assert (higher.word, higher.reason) == ("vacuous", "zero up to rounding")
 
 
+def test_what_one_side_flushes_to_zero_at_the_edge_of_the_format_is_no_difference():
+    x = np.abs(points()) * 1e-300
+
+    def flushing(x):
+        y = x * x.dtype.type(1e-8)
+        return np.where(np.abs(y) < np.finfo(x.dtype).smallest_normal, x.dtype.type(0), y)
+
+    with np.errstate(under="ignore"):
+        higher, _ = judged(lambda x: x * x.dtype.type(1e-8), flushing, x)
+    assert higher.word == "vacuous"
+
+
 def test_zero_on_one_side_and_a_number_on_the_other_differ():
     assert judged(lambda x: 0 * x, lambda x: x, points())[0].word == "different"
 

@@ -124,6 +124,7 @@ class _Comparison:
         self.sides, self.at, self.higher, self.lower = sides, at, higher, lower
         self.random = np.random.default_rng(seed)
         self.unit = unit_roundoff(higher)
+        self.smallest = float(ml_dtypes.finfo(higher).smallest_normal)  # type: ignore[no-untyped-call]
         self.ratio = self.unit / unit_roundoff(lower) if lower else 1.0
         entries = sum(array.size for array in at.values() if _floating(array))
         self.chain = float(np.sqrt(max(entries, 1)))
@@ -192,6 +193,7 @@ class _Comparison:
             self.ratio * max(quantity.error.values()),
             self.chain * self.ratio * quantity.response,
             self.chain * self.unit * quantity.base.scale,
+            self.chain * self.smallest,
             *quantity.noise.values(),
         )
 

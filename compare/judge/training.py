@@ -203,6 +203,7 @@ class FreeRun:
             *(unit / unit_roundoff("float32") * error for error in errors.values()),
             *(chain * _by_row(nudged[side], upper[side]) for side in SIDES),
             chain * unit * size,
+            np.full_like(size, chain * np.finfo(np.float64).smallest_normal),
         ]
         # What has not been drawn is no rounding error: a run that overflows in one precision only.
         largest = np.max([np.where(np.isfinite(draw), draw, 0) for draw in draws], axis=0)
