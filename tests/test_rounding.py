@@ -328,6 +328,55 @@ def test_noise_that_float32_is_blind_to_is_rounding(scale):
     assert (higher.word, higher.reason) == ("rounding", "noise that the lower precision hides")
 
 
+def test_noise_of_what_cancels_exactly_in_float32_alone_is_no_difference():
+    # The weights of a softmax over nearly equal values sum to one exactly in float32, and not in float64.
+    def slope(order):
+        def compute(x):
+            weights = np.exp(x) / np.sum(np.exp(x)[order])
+            quarter = weights / x.dtype.type(4)
+            residual = quarter - weights * np.sum(quarter[order])
+            return np.sum(residual[order] * (x.dtype.type(1) + x))
+
+        return compute
+
+    x = np.arange(1, 5) * 1e-10
+    higher, _ = judged(slope(slice(None)), slope(np.array([2, 0, 3, 1])), x)
+    assert higher.word != "different"
+
+
+def test_an_oscillation_too_fast_for_float32_is_no_noise():
+    x = 1.7e9 + np.arange(20) * 3600.3
+    rate = 2 * np.pi / 10
+    higher, _ = judged(lambda x: np.sin(x * x.dtype.type(rate)), lambda x: np.cos(x * x.dtype.type(rate)), x)
+    assert higher.word in {"different", "undecided"}
+
+
+def test_a_side_that_overflows_in_float32_is_rounding_in_float64_and_no_precision_leak():
+    def naive(x):
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.mean(-np.log(1 - 1 / (1 + np.exp(-x))))
+
+    def stable(x):
+        return np.mean(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+    higher, lower = judged(naive, stable, np.append(points(20), 20.123))
+    assert higher.reason != "precision leak"
+    assert (lower.word, lower.reason) == ("different", "not finite on one side") or higher.word == "different"
+
+
+def test_noise_that_is_larger_than_rounding_can_be_is_undecided():
+    noise = np.random.default_rng(0)
+    higher, _ = judged(np.var, lambda x: np.var(x) * x.dtype.type(1 + 1e-3 * noise.normal()), points())
+    assert (higher.word, higher.reason) == ("undecided", "not deterministic")
+
+
+@pytest.mark.parametrize(("scale", "reason"), [(1e-50, "all zero"), (1e50, "nothing finite")])
+def test_what_float32_cannot_hold_is_vacuous_there(scale, reason):
+    with np.errstate(over="ignore", under="ignore"):
+        _, lower = judged(lambda x: np.sum(x / 3), lambda x: np.sum(x[::-1]) / 3, np.abs(points(30)) * scale)
+    assert (lower.word, lower.reason) == ("vacuous", reason)
+
+
 def test_optax_loses_the_bits_of_adams_bias_correction_in_float32_and_is_named():
     def imperative(inputs, dtype):
         p = torch.zeros(1, dtype=getattr(torch, dtype), requires_grad=True)
@@ -519,7 +568,7 @@ def test_evidence_is_gathered_only_while_something_is_in_doubt():
     few = len(calls)
     calls.clear()
     examine(counting, numpy_function(lambda x: np.sin(x) * x.dtype.type(1 + 1e-13)), {"x": points()})
-    assert few < len(calls) <= 2 + 2 * (POINTS + 1) + 3 * CONFIRMED + 3 * POINTS + 6 * 16
+    assert few < len(calls) <= 2 + 2 * (POINTS + 1) + 3 * CONFIRMED + 3 * POINTS + 8 * 16
 
 
 @pytest.mark.parametrize(

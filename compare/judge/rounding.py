@@ -7,7 +7,7 @@ roundoffs, it says how far apart the two sides may be in the higher precision. T
 derivation of every constant are in docs/judging.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, pairwise
@@ -59,7 +59,10 @@ class Examination:
 
 def _unsmooth(line: list[np.ndarray]) -> float:
     """What is left of values along a line when all that is smooth, or isolated, is taken out."""
-    fourth = np.abs(np.diff(np.array([values.ravel() for values in line]), n=4, axis=0))
+    table = np.array([values.ravel() for values in line])
+    if not np.isfinite(table).all():
+        return 0.0
+    fourth = np.abs(np.diff(table, n=4, axis=0))
     return float(np.median(fourth.max(axis=1, initial=0.0)) / np.sqrt(comb(8, 4)))
 
 
@@ -103,6 +106,7 @@ class _Quantity:
     error: dict[str, float]  # of each side's lower precision against its higher one
     response: float = 0.0  # of a side to moving the inputs, in the higher precision
     apart: float = 0.0  # the sides, in the higher precision, at any point so far
+    blind: set[str] = field(default_factory=set)  # the sides whose lower precision was not finite somewhere
     below: Gap | None = None  # the sides, in the lower precision
 
 
@@ -130,6 +134,7 @@ class _Comparison:
         self.chain = float(np.sqrt(max(entries, 1)))
         self.drawn = 0  # neighbours at which rounding errors were drawn
         self.neighbours: list[_Point] = []
+        self.lines: dict[int, list[dict[str, Arrays]]] = {}
 
     def examination(self) -> Examination:
         base = self._run(self.at, self.higher)
@@ -170,6 +175,8 @@ class _Comparison:
             for side in SIDES:
                 quantity.response = _larger(quantity.response, upper[side][name], base[side][name])
                 if lower and name not in unlike:
+                    if not np.isfinite(gap(lower[side][name], upper[side][name]).absolute):
+                        quantity.blind.add(side)
                     error = _larger(quantity.error[side], lower[side][name], upper[side][name])
                     quantity.error[side] = error
             if first and name not in unlike:
@@ -194,7 +201,6 @@ class _Comparison:
             self.chain * self.ratio * quantity.response,
             self.chain * self.unit * quantity.base.scale,
             self.chain * self.smallest,
-            *quantity.noise.values(),
         )
 
     def _finding(self, name: str, quantity: _Quantity) -> Finding:
@@ -204,7 +210,11 @@ class _Comparison:
         word: Word
         reason: Reason = ""
         side = ""
-        if base.absolute > budget:
+        unsteady = max(SIDES, key=lambda s: quantity.noise[s])
+        if quantity.noise[unsteady] > budget:
+            # Noise of the order of summation is rounding, and no larger than rounding can be.
+            word, reason, side = "undecided", "not deterministic", unsteady
+        elif base.absolute > budget:
             word, reason, side, budget = self._excess(name, quantity, budget)
         elif quantity.floating and base.blank == base.size:
             word, reason = "vacuous", "nothing finite"
@@ -215,7 +225,7 @@ class _Comparison:
         elif budget < base.scale:
             word = "rounding"
             if any(quantity.noise.values()):
-                reason, side = "not deterministic", max(SIDES, key=lambda s: quantity.noise[s])
+                reason, side = "not deterministic", unsteady
         elif self.lower:
             word, reason = "vacuous", "zero up to rounding"
         else:
@@ -248,9 +258,11 @@ class _Comparison:
             apart > SAFETY * self.chain * response
             for (_, apart), response in zip(parted, responses, strict=True)
         ):
-            noise = self._noise(name, quantity)
+            noise = self._noise(name, quantity) if quantity.floating else 0.0
             if quantity.base.absolute > noise:
                 return "different", *self._leak(name, quantity), budget
+            if noise >= quantity.base.scale:
+                return "undecided", "the last bit decides", "", noise
             return "rounding", "noise that the lower precision hides", "", noise
         budget = max(budget, SAFETY * self.chain * max(responses))
         if quantity.base.absolute <= budget < quantity.base.scale:
@@ -298,7 +310,7 @@ class _Comparison:
 
     def _leak(self, name: str, quantity: _Quantity) -> tuple[Reason, str]:
         """Whether a difference is a precision leak, and whose."""
-        if self.lower is None or not quantity.floating:
+        if self.lower is None or not quantity.floating or quantity.blind:
             return "", ""
         coarse = unit_roundoff(self.lower) * quantity.base.scale
         if quantity.base.absolute > SAFETY * max(*quantity.error.values(), self.chain * coarse):
@@ -310,44 +322,55 @@ class _Comparison:
         return "", ""
 
     def _noise(self, name: str, quantity: _Quantity) -> float:
-        """How much rounding noise of the higher precision accounts for, if it shrinks with the precision.
+        """How much the rounding noise of the higher precision accounts for, measured by itself.
 
-        The lower precision can be blind to it: what it rounds to nothing has an error no larger than itself.
-        A difference table is not. Fourth differences along a line cancel what is smooth, the median over the
-        line what is isolated, and noise is what does not depend on the spacing.
+        The lower precision can be blind to it: what it rounds to nothing has an error no larger than itself,
+        and what is exact in it has none. A difference table is not blind.
         """
-        # At least half of the way from one precision to the other: a precision leak does not shrink. Of what
-        # the lower precision has no bit at all, it cannot say how far the noise has shrunk.
+        if self.lower is None:
+            return 0.0
+        low, high = (-int(np.log2(unit_roundoff(dtype))) for dtype in (self.lower, self.higher))
+        # Finer than the lower precision nothing but the higher one makes noise.
+        third = (high - low) // 3
+        fine = [self._steady(side, name, (low + third, high - third)) for side in SIDES]
+        # Coarser, a precision leak does so too, and is told by noise that does not shrink at least half of the
+        # way from one precision to the other. What the lower one has no bit of, it cannot tell.
         credible = {
-            side: error if error >= quantity.base.scale else np.sqrt(self.ratio) * error
+            side: max(error, quantity.base.scale)
+            if error >= quantity.base.scale or side in quantity.blind
+            else np.sqrt(self.ratio) * error
             for side, error in quantity.error.items()
         }
-        if self.lower is None or quantity.base.absolute > SAFETY * max(credible.values()):
-            return 0.0
-        noise = 0.0
-        for side in SIDES:
-            levels = [_unsmooth([outputs[side][name] for outputs in line]) for line in self._lines]
-            steady = [max(pair) for pair in pairwise(levels) if max(pair) <= SAFETY / 4 * min(pair)]
-            noise = max(noise, *(level for level in steady if level <= credible[side]), 0.0)
-        return SAFETY * noise
+        coarse = [0.0]
+        if quantity.base.absolute <= SAFETY * max(credible.values()):
+            levels = {side: self._steady(side, name, range(6, low + 3, 4)) for side in SIDES}
+            coarse = [level for side, level in levels.items() if level <= credible[side]]
+        return SAFETY * max(*fine, *coarse, 0.0)
+
+    def _steady(self, side: str, name: str, bits: Iterable[int]) -> float:
+        """The noise along a line that does not depend on the spacing: what two neighbouring ones agree on."""
+        levels = [_unsmooth([outputs[side][name] for outputs in self._line(b)]) for b in bits]
+        return max((max(p) for p in pairwise(levels) if max(p) <= SAFETY / 4 * min(p)), default=0.0)
+
+    def _line(self, bits: int) -> list[dict[str, Arrays]]:
+        """What both sides compute at 16 points along one line, 2^-bits of the inputs from each other."""
+        if bits not in self.lines:
+            steps = (
+                {
+                    name: np.asarray(a * (1 + k * 2.0**-bits * self.direction[name]))
+                    if name in self.direction
+                    else a
+                    for name, a in self.at.items()
+                }
+                for k in range(16)
+            )
+            self.lines[bits] = [self._run(inputs, self.higher) for inputs in steps]
+        return self.lines[bits]
 
     @cached_property
-    def _lines(self) -> list[list[dict[str, Arrays]]]:
-        """What both sides compute along one line, at finer and finer spacings."""
-        direction = {n: self.random.uniform(-1, 1, a.shape) for n, a in self.at.items() if _floating(a)}
-        return [
-            [
-                self._run(
-                    {
-                        n: np.asarray(a * (1 + k * 2.0**-bits * direction[n])) if n in direction else a
-                        for n, a in self.at.items()
-                    },
-                    self.higher,
-                )
-                for k in range(16)
-            ]
-            for bits in (6, 10, 14, 18, 22, 26)
-        ]
+    def direction(self) -> Arrays:
+        """A random direction, relative to the inputs."""
+        return {n: self.random.uniform(-1, 1, a.shape) for n, a in self.at.items() if _floating(a)}
 
     def _roughness(self, side: str, name: str) -> float:
         """The largest second difference along steps that are finer than the lower precision.
@@ -391,6 +414,10 @@ class _Comparison:
             word = "rounding" if below.unequal else "identical"
             if not np.isfinite(below.absolute):
                 word, reason = "different", "not finite on one side"
+            elif quantity.floating and below.blank == below.size:
+                word, reason = "vacuous", "nothing finite"
+            elif quantity.floating and below.scale == 0:
+                word, reason = "vacuous", "all zero"
             # A side that loses every bit in the lower precision, and need not: the other side keeps some,
             # neighbouring points show that the function is not to blame, and the higher precision that the
             # computation is not, since it does not lose there what an unstable one would.
