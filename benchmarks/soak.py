@@ -166,7 +166,7 @@ def read(kind: str) -> list[dict[str, object]]:
 
 def report() -> None:
     """Put everything into one page, with what another safety factor would do."""
-    honest = {kind: read(kind) for kind in ("programs", "variations")}
+    honest = {kind: rows for kind in ("programs", "variations") if (rows := read(kind))}
     planted = [m for m in read("mutants") if "killed" in m["fates"].values()]
     lines = ["# The judge on honest pairs and on planted defects", "", "Written by `benchmarks/soak.py`.", ""]
     lines += [f"{describe.machine(environment([], [], 'cpu'))}.", ""]
@@ -185,8 +185,8 @@ def report() -> None:
         "shares tell what another factor would have said: a false alarm where an honest share exceeds 1, a",
         "miss where the share of a planted defect, in the state in which it was found, does not.",
         "",
-        "| SAFETY | false alarms, programs | false alarms, variations | planted defects found |",
-        "|---|---|---|---|",
+        f"| SAFETY | {' | '.join(f'false alarms, {kind}' for kind in honest)} | planted defects found |",
+        f"|{'---|' * (len(honest) + 2)}",
     ]
     for factor in FACTORS:
         alarms = [sum(float(r["share"]) * SAFETY / factor > 1 for r in rows) for rows in honest.values()]

@@ -333,8 +333,8 @@ class _Comparison:
         # Finer than the lower precision nothing but the higher one makes noise.
         third = (high - low) // 3
         fine = [self._steady(side, name, (low + third, high - third)) for side in SIDES]
-        # Coarser, a precision leak does so too, and is told by noise that does not shrink at least half of the
-        # way from one precision to the other. What the lower one has no bit of, it cannot tell.
+        # Coarser, a precision leak does so too, and is told by noise that does not shrink at least half of
+        # the way from one precision to the other. What the lower one has no bit of, it cannot tell.
         credible = {
             side: max(error, quantity.base.scale)
             if error >= quantity.base.scale or side in quantity.blind
