@@ -66,7 +66,7 @@ def test_both_sides_return_the_same_names_shapes_and_the_dtype_they_are_asked_fo
 
 
 @pytest.mark.parametrize("name", TABLE)
-@settings(few, max_examples=3)
+@settings(few, max_examples=5)
 @given(data=st.data())
 def test_every_spelling_of_a_primitive_computes_the_same(name, data):
     draft, primitive = Draft(lambda options: data.draw(st.sampled_from(options)), TAME), TABLE[name]
@@ -87,7 +87,7 @@ def test_every_spelling_of_a_primitive_computes_the_same(name, data):
             value = values(library, spelling)
             assert value.shape == exact.shape, spelling
             # Far above float64's rounding, and below what another convention or a clever threshold changes.
-            assert np.abs(value - exact).max() <= 2**-36 * max(1, np.abs(exact).max()), spelling
+            assert np.abs(value - exact).max() <= 2**-30 * max(1, np.abs(exact).max()), spelling
 
 
 def slope(objective, start, direction):
