@@ -13,12 +13,12 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import jax
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, seed, settings
-from programs import Pair, programs
+from programs import stream
 
 import scenarios
 from compare import describe, twins
@@ -62,35 +62,20 @@ def row(what: str, findings: tuple[Finding, ...]) -> dict[str, object]:
 
 
 def soak_programs(count: int, start: int) -> None:
-    """Judge ``count`` random programs."""
+    """Judge ``count`` random programs, drawn independently of each other."""
     rows: list[dict[str, object]] = []
     began = time.time()
-
-    @seed(start)
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(programs())
-    def judge(pair: Pair) -> None:
+    for pair in islice(stream(start), count):
         found = examine(pair.imperative, pair.functional, pair.inputs)
-        words = Counter(finding.word for finding in (*found.higher, *found.lower))
-        rows.append(row(pair.text if words["different"] else "program", (*found.higher, *found.lower)))
-        if words["different"] or words["undecided"]:
-            print(dict(words), pair.text, sep="\n", flush=True)
-            for finding in (*found.higher, *found.lower):
-                if finding.word in {"different", "undecided"}:
-                    print("   ", finding, flush=True)
-        if len(rows) % 50 == 0:
+        findings = (*found.higher, *found.lower)
+        doubtful = [finding for finding in findings if finding.word in {"different", "undecided"}]
+        rows.append(row(pair.text if doubtful else "program", findings))
+        if doubtful:
+            print(pair.text, *doubtful, sep="\n    ", flush=True)
+        if len(rows) % 40 == 0 or len(rows) == count:
             jax.clear_caches()  # no program comes twice
             print(len(rows), f"{time.time() - began:.0f} s", flush=True)
             keep(f"programs-{start}", rows)
-
-    judge()
-    keep(f"programs-{start}", rows)
 
 
 def elsewhere(statement: Statement, random: np.random.Generator) -> Statement:

@@ -153,6 +153,8 @@ def remark(finding: Finding) -> str:
         "not deterministic": f"{side} answers otherwise when it is run again",
         "precision leak": f"a precision leak: {side} passes through a lower precision",
         "no bit left in the lower precision": f"{side} has no correct bit left in the lower precision",
+        "bits lost without need": f"{side} loses bits in the lower precision that the other one keeps",
+        "no neighbour": f"it cannot be evaluated next to these inputs: {finding.note}",
     }[finding.reason]
 
 

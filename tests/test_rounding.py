@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compare.judge import examine
-from compare.judge.rounding import CONFIRMED, POINTS, unit_roundoff
+from compare.judge.precision import unit_roundoff
+from compare.judge.rounding import CONFIRMED, POINTS
 from functional.arrays import running
 
 LOW = ("float32", "bfloat16", "float16")
@@ -344,11 +345,26 @@ def test_noise_of_what_cancels_exactly_in_float32_alone_is_no_difference():
     assert higher.word != "different"
 
 
-def test_an_oscillation_too_fast_for_float32_is_no_noise():
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("period", [3.0, 10.0, 60.0, 1000.0])
+def test_an_oscillation_too_fast_for_float32_is_no_noise(period, seed):
     x = 1.7e9 + np.arange(20) * 3600.3
-    rate = 2 * np.pi / 10
-    higher, _ = judged(lambda x: np.sin(x * x.dtype.type(rate)), lambda x: np.cos(x * x.dtype.type(rate)), x)
-    assert higher.word in {"different", "undecided"}
+
+    def wave(function):
+        return lambda x: function(x * x.dtype.type(2 * np.pi / period))
+
+    higher, _ = judged(wave(np.sin), wave(np.cos), x, seed=seed)
+    assert higher.word == "different"
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("scale", [1e-8, 3e-8, 1e-7, 1e-5, 1e-4])
+def test_noise_beside_a_trend_is_no_oscillation(scale, seed):
+    def offset(x):
+        return np.sin((x + x.dtype.type(1e6)) - x.dtype.type(1e6))
+
+    higher, _ = judged(offset, np.sin, points(20, seed=seed, scale=scale), seed=seed)
+    assert higher.word in {"rounding", "undecided", "vacuous"}
 
 
 def test_a_side_that_overflows_in_float32_is_rounding_in_float64_and_no_precision_leak():
@@ -568,7 +584,7 @@ def test_evidence_is_gathered_only_while_something_is_in_doubt():
     few = len(calls)
     calls.clear()
     examine(counting, numpy_function(lambda x: np.sin(x) * x.dtype.type(1 + 1e-13)), {"x": points()})
-    assert few < len(calls) <= 2 + 2 * (POINTS + 1) + 3 * CONFIRMED + 3 * POINTS + 8 * 16
+    assert few < len(calls) <= 2 + 2 * (POINTS + 1) + 3 * CONFIRMED + 13 * 16 + 2 * 16
 
 
 @pytest.mark.parametrize(
@@ -578,3 +594,121 @@ def test_units_roundoff_are_those_of_the_formats(dtype, unit):
     assert unit_roundoff(dtype) == unit
     one = np.ones((), ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     assert (one + one.dtype.type(2 * unit)) != one
+
+
+def test_a_kink_at_an_input_that_is_exactly_zero_is_a_convention():
+    higher, _ = judged(relu_slope(0), relu_slope(0.5), [1.0, 0.0, -1.0])
+    assert (higher.word, higher.reason, higher.where) == ("different", "a convention at a kink", (1,))
+
+
+def test_a_kink_where_all_inputs_are_zero_is_a_convention():
+    higher, _ = judged(relu_slope(0), relu_slope(0.5), np.zeros(3))
+    assert (higher.word, higher.reason) == ("different", "a convention at a kink")
+
+
+def only_at(x, found="raises"):
+    """A function of one point, which raises elsewhere, or returns another shape."""
+
+    def call(value):
+        if not np.array_equal(value, np.asarray(x, value.dtype)):
+            if found == "raises":
+                raise ValueError("no such point")
+            return np.append(value, 0)
+        return np.sin(value)
+
+    return call
+
+
+@pytest.mark.parametrize("found", ["raises", "another shape"])
+def test_a_side_that_cannot_be_evaluated_at_any_neighbour_is_not_judged_by_them(found):
+    x = [0.5, 1.5]
+    higher, _ = judged(only_at(x, found), np.cos, x)
+    assert (higher.word, higher.reason) == ("undecided", "no neighbour")
+    assert ("ValueError: no such point" if found == "raises" else "shapes") in higher.note
+    assert judged(only_at(x, found), np.sin, x)[0].word == "identical"
+
+
+def test_a_side_that_raises_at_some_neighbours_is_judged_by_the_others():
+    def careful(x):
+        if x[0] > 1.5:
+            raise ValueError("outside")
+        return np.sin(x)
+
+    assert judged(careful, np.cos, [1.5])[0].word == "different"
+    assert judged(careful, np.sin, [1.5])[0].word == "identical"
+
+
+@pytest.mark.parametrize("refused", ["float64", "float32"])
+def test_a_function_that_cannot_run_in_one_precision_is_judged_by_perturbations_in_the_other(refused):
+    def picky(defect):
+        def call(x):
+            if x.dtype == refused:
+                raise NotImplementedError(f"no {refused} here")
+            return np.sin(x) * x.dtype.type(1 + defect)
+
+        return call
+
+    other = "lower" if refused == "float64" else "higher"
+    for defect, word in ((0, "identical"), (1e-3, "different")):
+        found = examine(numpy_function(picky(0)), numpy_function(picky(defect)), {"x": points()})
+        (finding,) = getattr(found, other)
+        assert (finding.word, finding.evidence) == (word, "perturbations")
+        assert (found.lower if other == "higher" else found.higher) == ()
+
+
+def test_what_a_side_raises_everywhere_reaches_the_caller():
+    def broken(x):
+        raise ZeroDivisionError("its own")
+
+    with pytest.raises(ZeroDivisionError, match="its own"):
+        judged(broken, np.sin, points())
+
+
+@pytest.mark.parametrize("output", [np.array(["a", "b"]), np.array([None, 1]), np.array([1, 2], "M8[s]")])
+def test_what_is_no_number_is_another_dtype(output):
+    higher, _ = judged(lambda x: output, lambda x: output, [1.0, 2.0])
+    assert (higher.word, higher.reason) == ("different", "another dtype")
+    assert str(output.dtype) in higher.note
+
+
+def test_a_side_that_writes_into_its_inputs_harms_nobody():
+    def destructive(inputs, dtype):
+        y = np.sin(inputs["x"].astype(dtype))
+        inputs["x"][:] = 0
+        return {"y": y}
+
+    x = points()
+    before = x.copy()
+    assert examine(destructive, numpy_function(np.sin), {"x": x}).higher[0].word == "identical"
+    assert np.array_equal(x, before)
+
+
+def test_a_side_that_returns_the_same_buffer_each_time_is_read_before_it_changes():
+    buffers = {dtype: np.zeros(50, dtype) for dtype in ("float64", "float32")}
+
+    def reusing(inputs, dtype):
+        np.sin(inputs["x"].astype(dtype), out=buffers[dtype])
+        return {"y": buffers[dtype]}
+
+    assert examine(reusing, numpy_function(np.sin), {"x": points()}).higher[0].word == "identical"
+    wrong = numpy_function(lambda x: np.sin(x) * x.dtype.type(1 + 1e-9))
+    assert examine(reusing, wrong, {"x": points()}).higher[0].word == "different"
+
+
+def test_a_wrong_factor_is_found_although_the_data_are_far_from_zero():
+    x = 1e6 + points(100)
+
+    def textbook(x):
+        return np.mean(x * x) - np.mean(x) ** 2
+
+    assert judged(textbook, np.var, x)[0].word == "rounding"
+    assert judged(textbook, lambda x: np.var(x) * x.dtype.type(1.03), x)[0].word == "different"
+
+
+def test_bits_that_float32_need_not_lose_are_remarked():
+    def careless(x):
+        return np.sin(x) if x.dtype == np.float64 else np.sin(x) * np.float32(1.01)
+
+    higher, lower = judged(np.sin, careless, points())
+    assert higher.word == "identical"
+    assert (lower.word, lower.reason, lower.side) == ("rounding", "bits lost without need", "functional")

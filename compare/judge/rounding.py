@@ -7,16 +7,26 @@ roundoffs, it says how far apart the two sides may be in the higher precision. T
 derivation of every constant are in docs/judging.md.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice, pairwise
-from math import comb
+from itertools import islice
 from typing import Protocol
 
-import ml_dtypes
 import numpy as np
 
+from compare.judge.noise import Lines
+from compare.judge.precision import (
+    chain,
+    complex_of,
+    is_floating,
+    last_bits,
+    moved,
+    rounded,
+    smallest_normal,
+    unit_roundoff,
+    wrong_bits,
+)
 from compare.judge.trees import Gap, gap
 from compare.judge.verdict import SIDES, Evidence, Finding, Reason, Word
 from scenarios.types import Arrays
@@ -57,20 +67,6 @@ class Examination:
     lower: tuple[Finding, ...]
 
 
-def _unsmooth(line: list[np.ndarray]) -> float:
-    """What is left of values along a line when all that is smooth, or isolated, is taken out."""
-    table = np.array([values.ravel() for values in line])
-    if not np.isfinite(table).all():
-        return 0.0
-    fourth = np.abs(np.diff(table, n=4, axis=0))
-    return float(np.median(fourth.max(axis=1, initial=0.0)) / np.sqrt(comb(8, 4)))
-
-
-def unit_roundoff(dtype: str | np.dtype) -> float:
-    """Half the distance from 1 to the next number of ``dtype``: 2⁻⁵³ for float64, 2⁻²⁴ for float32."""
-    return float(ml_dtypes.finfo(dtype).eps) / 2  # type: ignore[no-untyped-call]  # it carries no types
-
-
 def examine(
     imperative: Function,
     functional: Function,
@@ -87,13 +83,24 @@ def examine(
         functional: the other.
         at: the inputs by name; those of a floating dtype are moved to neighbouring points, others are not.
         higher: the precision to judge in.
-        lower: a lower precision that both functions can compute in. Without one the budget rests on
-            perturbations of the inputs alone, which is weaker evidence: they do not show what a computation
-            loses within.
+        lower: a lower precision. Without one, or where a side raises in either, the budget rests on
+            perturbations of the inputs alone, in the precision that is left. That is weaker evidence: they do
+            not show what a computation loses within.
         seed: of the perturbations.
+
+    Raises:
+        Exception: whatever a side raises at these inputs in every precision.
     """
     sides = dict(zip(SIDES, (imperative, functional), strict=True))
-    return _Comparison(sides, at, higher, lower, seed).examination()
+    with np.errstate(all="ignore"):  # whatever overflows is judged, not warned of
+        try:
+            comparison = _Comparison(sides, at, higher, lower, seed)
+        except Exception:
+            if lower is None:
+                raise
+            comparison = _Comparison(sides, at, lower, None, seed)
+            return Examination((), comparison.examination().higher)
+        return comparison.examination()
 
 
 @dataclass
@@ -110,13 +117,7 @@ class _Quantity:
     below: Gap | None = None  # the sides, in the lower precision
 
 
-@dataclass
-class _Point:
-    """A neighbour and what both sides computed there in the higher precision."""
-
-    inputs: Arrays
-    outputs: Mapping[str, Arrays]
-    nudged: list[dict[str, Arrays]] = field(default_factory=list)  # the same, where the last bits are moved
+Outputs = Mapping[str, Arrays]
 
 
 class _Comparison:
@@ -125,63 +126,118 @@ class _Comparison:
     def __init__(
         self, sides: Mapping[str, Function], at: Arrays, higher: str, lower: str | None, seed: int
     ) -> None:
+        """Run both sides at the given inputs; whatever they raise there is for the caller."""
         self.sides, self.at, self.higher, self.lower = sides, at, higher, lower
         self.random = np.random.default_rng(seed)
-        self.unit = unit_roundoff(higher)
-        self.smallest = float(ml_dtypes.finfo(higher).smallest_normal)  # type: ignore[no-untyped-call]
-        self.ratio = self.unit / unit_roundoff(lower) if lower else 1.0
-        entries = sum(array.size for array in at.values() if _floating(array))
-        self.chain = float(np.sqrt(max(entries, 1)))
+        self.unit, self.chain = unit_roundoff(higher), chain(at)
         self.drawn = 0  # neighbours at which rounding errors were drawn
-        self.neighbours: list[_Point] = []
-        self.lines: dict[int, list[dict[str, Arrays]]] = {}
-
-    def examination(self) -> Examination:
-        base = self._run(self.at, self.higher)
-        again = self._run(self.at, self.higher)
-        unlike = dict(mismatches(base, self.higher))
-        names = [name for name in base["imperative"] if name not in unlike]
+        self.failure = ""  # why a side cannot be evaluated elsewhere
+        self.neighbours: list[tuple[Arrays, Outputs | None]] = []
+        self.nudges: dict[int, list[Outputs | None]] = {}
+        self.base = self._run(at, higher)
+        again = self._run(at, higher)
+        self.unlike = dict(mismatches(self.base, higher))
         self.quantities = {
             name: _Quantity(
-                base=gap(*(base[side][name] for side in SIDES)),
-                floating=_floating(base["imperative"][name]),
-                noise={side: gap(base[side][name], again[side][name]).absolute for side in SIDES},
+                base=gap(*(self.base[side][name] for side in SIDES)),
+                floating=is_floating(array),
+                noise={side: gap(self.base[side][name], again[side][name]).absolute for side in SIDES},
                 error=dict.fromkeys(SIDES, 0.0),
             )
-            for name in names
+            for name, array in self.base["imperative"].items()
+            if name not in self.unlike
         }
-        below: dict[str, Finding] = {}
-        if self.lower:
-            below = self._sample(_rounded(self.at, self.lower), base, first=True)
-        while self.drawn < POINTS and not (self.drawn and self._settled()):
-            self._sample(_rounded(self._moved(self.at, self.lower), self.lower), base)
-            self.drawn += 1
-        higher = {**unlike, **{name: self._finding(name, q) for name, q in self.quantities.items()}}
+
+    def examination(self) -> Examination:
+        below = self._lower()
+        for _ in range(POINTS):
+            if self.drawn and self._settled():
+                break
+            at = rounded(self._moved(self.at, self.lower), self.lower)
+            self._sample(at, self._attempt(at, self.lower))
+        higher = {**self.unlike, **{name: self._finding(name, q) for name, q in self.quantities.items()}}
         lower = {name: below.get(name) or self._below(higher[name]) for name in higher} if self.lower else {}
         return Examination(tuple(higher.values()), tuple(lower.values()))
 
     def _run(self, inputs: Arrays, dtype: str) -> dict[str, Arrays]:
-        return {side: function(inputs, dtype) for side, function in self.sides.items()}
+        """What both sides compute, each from its own copy: neither can change what the other is given."""
+        return {
+            side: {
+                name: np.array(output)
+                for name, output in function({n: a.copy() for n, a in inputs.items()}, dtype).items()
+            }
+            for side, function in self.sides.items()
+        }
 
-    def _sample(
-        self, inputs: Arrays, base: Mapping[str, Arrays], *, first: bool = False
-    ) -> dict[str, Finding]:
-        """Draw the rounding errors at one more point; returns what the lower precision cannot compare."""
-        upper = self._run(inputs, self.higher)
-        lower = self._run(inputs, self.lower) if self.lower else {}
-        unlike = dict(mismatches(lower, self.lower)) if self.lower else {}
+    def _attempt(self, inputs: Arrays, dtype: str | None) -> Outputs | None:
+        """What both sides compute where nobody asked for it; None if one raises."""
+        if dtype is None:
+            return None
+        try:
+            return self._run(inputs, dtype)
+        except Exception as error:  # noqa: BLE001  (whatever a side may raise)
+            self.failure = self.failure or f"{type(error).__name__}: {error}"
+            return None
+
+    def _probe(self, inputs: Arrays) -> Outputs | None:
+        """What both sides compute in the higher precision; None where they raise or return something else."""
+        outputs = self._attempt(inputs, self.higher)
+        if outputs is None or not self.quantities.keys() - self._comparable(outputs):
+            return outputs
+        self.failure = self.failure or "other quantities or shapes are returned there"
+        return None
+
+    def _comparable(self, outputs: Outputs) -> set[str]:
+        """The quantities that have the shape that they have at the given inputs, on both sides."""
+        return {
+            name
+            for name in self.quantities
+            if all(
+                name in outputs[side] and outputs[side][name].shape == self.base[side][name].shape
+                for side in SIDES
+            )
+        }
+
+    def _lower(self) -> dict[str, Finding]:
+        """Run both sides in the lower precision; returns what it cannot compare there."""
+        at = rounded(self.at, self.lower)
+        lower = self._attempt(at, self.lower)
+        if lower is None or self.lower is None:
+            self.lower = None
+            return {}
+        unlike = dict(mismatches(lower, self.lower))
+        for name in self._comparable(lower) - unlike.keys():
+            self.quantities[name].below = gap(*(lower[side][name] for side in SIDES))
+        self._sample(at, lower)
+        self.drawn = 0  # at the point itself, not at a neighbour
+        return unlike
+
+    @property
+    def ratio(self) -> float:
+        """Of the unit roundoffs."""
+        return self.unit / unit_roundoff(self.lower) if self.lower else 1.0
+
+    def _sample(self, inputs: Arrays, lower: Outputs | None) -> None:
+        """Draw the rounding errors at one more point."""
+        upper = self._probe(inputs)
+        if upper is None or (self.lower and lower is None):
+            return
+        self.drawn += 1
+        readable = (
+            self._comparable(lower) - dict(mismatches(lower, self.lower)).keys()
+            if lower and self.lower
+            else ()
+        )
         for name, quantity in self.quantities.items():
             quantity.apart = _larger(quantity.apart, *(upper[side][name] for side in SIDES))
             for side in SIDES:
-                quantity.response = _larger(quantity.response, upper[side][name], base[side][name])
-                if lower and name not in unlike:
-                    if not np.isfinite(gap(lower[side][name], upper[side][name]).absolute):
+                quantity.response = _larger(quantity.response, upper[side][name], self.base[side][name])
+                if lower and name in readable:
+                    error = gap(lower[side][name], upper[side][name]).absolute
+                    if np.isfinite(error):
+                        quantity.error[side] = max(quantity.error[side], error)
+                    else:
                         quantity.blind.add(side)
-                    error = _larger(quantity.error[side], lower[side][name], upper[side][name])
-                    quantity.error[side] = error
-            if first and name not in unlike:
-                quantity.below = gap(*(lower[side][name] for side in SIDES))
-        return unlike
 
     def _settled(self) -> bool:
         """Whether more draws would change no word, or not with a greater probability than POINTS leave."""
@@ -200,7 +256,7 @@ class _Comparison:
             self.ratio * max(quantity.error.values()),
             self.chain * self.ratio * quantity.response,
             self.chain * self.unit * quantity.base.scale,
-            self.chain * self.smallest,
+            self.chain * smallest_normal(self.higher),
         )
 
     def _finding(self, name: str, quantity: _Quantity) -> Finding:
@@ -244,52 +300,53 @@ class _Comparison:
             lost_bits=self._lost_bits(quantity),
             evidence=evidence,
             points=self.drawn,
+            note=self.failure if word != "different" else "",
         )
 
     def _excess(self, name: str, quantity: _Quantity, budget: float) -> tuple[Word, Reason, str, float]:
         """What a difference beyond its budget is: word, reason, the side it lies with, and the budget."""
         parted = list(islice(self._parted(name, budget), CONFIRMED))
+        if not self.drawn or (len(parted) < CONFIRMED and None in (o for _, o in self.neighbours)):
+            return "undecided", "no neighbour", "", budget
         if not parted:
             return *self._isolated(quantity), "", budget
         # Where a computation is so unstable that the lower precision keeps none of it, its budget says
         # nothing, but its own response to the last bit of its inputs does.
-        responses = [self._response(name, point) for point, _ in parted]
-        if all(
-            apart > SAFETY * self.chain * response
-            for (_, apart), response in zip(parted, responses, strict=True)
-        ):
+        responses = [self._response(name, index) for index, _ in parted]
+        reason: Reason = ""
+        if all(apart > SAFETY * response for (_, apart), response in zip(parted, responses, strict=True)):
             noise = self._noise(name, quantity) if quantity.floating else 0.0
             if quantity.base.absolute > noise:
                 return "different", *self._leak(name, quantity), budget
-            if noise >= quantity.base.scale:
-                return "undecided", "the last bit decides", "", noise
-            return "rounding", "noise that the lower precision hides", "", noise
-        budget = max(budget, SAFETY * self.chain * max(responses))
+            budget, reason = noise, "noise that the lower precision hides"
+        else:
+            budget = max(budget, SAFETY * max(responses))
         if quantity.base.absolute <= budget < quantity.base.scale:
-            return "rounding", "", "", budget
+            return "rounding", reason, "", budget
         return "undecided", "the last bit decides", "", budget
 
-    def _parted(self, name: str, budget: float) -> Iterator[tuple[_Point, float]]:
+    def _parted(self, name: str, budget: float) -> Iterator[tuple[int, float]]:
         """The neighbours at which the sides are further apart than ``budget``, and how far."""
         for index in range(POINTS):
             if index == len(self.neighbours):
                 # All their bits are used: with few, the higher precision would be exact.
-                inputs = self._moved(self.at, self.lower)
-                self.neighbours.append(_Point(inputs, self._run(inputs, self.higher)))
-            point = self.neighbours[index]
-            apart = gap(*(point.outputs[side][name] for side in SIDES)).absolute
-            if apart > budget:
-                yield point, apart
+                inputs = self._moved(self.at, self.lower, off_zero=True)
+                self.neighbours.append((inputs, self._probe(inputs)))
+            outputs = self.neighbours[index][1]
+            if outputs is not None:
+                apart = gap(*(outputs[side][name] for side in SIDES)).absolute
+                if apart > budget:
+                    yield index, apart
 
-    def _moved(self, inputs: Arrays, dtype: str | None = None) -> Arrays:
+    def _moved(self, inputs: Arrays, dtype: str | None = None, *, off_zero: bool = False) -> Arrays:
         """Every entry moved at random, by at most RADIUS units roundoff of ``dtype``."""
-        return moved(inputs, RADIUS, dtype or self.higher, self.random)
+        return moved(inputs, RADIUS, dtype or self.higher, self.random, off_zero=off_zero)
 
     def _isolated(self, quantity: _Quantity) -> tuple[Word, Reason]:
         """What a difference is that exists at the given inputs and at none of their neighbours."""
         exact = self.lower and all(
-            np.array_equal(array, rounded, equal_nan=_floating(array))
-            for array, rounded in zip(self.at.values(), _rounded(self.at, self.lower).values(), strict=True)
+            np.array_equal(array, rounded, equal_nan=is_floating(array))
+            for array, rounded in zip(self.at.values(), rounded(self.at, self.lower).values(), strict=True)
         )
         if quantity.below is None or not exact:
             return "undecided", "a jump at this very point"
@@ -298,15 +355,25 @@ class _Comparison:
             return "different", "a convention at a kink"
         return "rounding", "a branch that fell the other way"
 
-    def _response(self, name: str, point: _Point) -> float:
+    def _response(self, name: str, index: int) -> float:
         """How far a side moves, at most, when the last bit of its inputs does."""
-        if not point.nudged:
-            point.nudged = [self._run(self._moved(point.inputs), self.higher) for _ in range(2)]
+        inputs, outputs = self.neighbours[index]
+        if index not in self.nudges:
+            self.nudges[index] = [self._probe(self._moved(inputs)) for _ in range(2)]
         return max(
-            gap(nudged[side][name], point.outputs[side][name]).absolute
-            for nudged in point.nudged
-            for side in SIDES
+            (
+                gap(nudged[side][name], outputs[side][name]).absolute
+                for nudged in self.nudges[index]
+                for side in SIDES
+                if nudged is not None and outputs is not None
+            ),
+            default=np.inf,
         )
+
+    @cached_property
+    def _lines(self) -> Lines:
+        assert self.lower is not None
+        return Lines(self._probe, self.at, self.higher, self.lower, self.random)
 
     def _leak(self, name: str, quantity: _Quantity) -> tuple[Reason, str]:
         """Whether a difference is a precision leak, and whose."""
@@ -316,8 +383,10 @@ class _Comparison:
         if quantity.base.absolute > SAFETY * max(*quantity.error.values(), self.chain * coarse):
             return "", ""  # too large for a rounding error of the lower precision
         for side, other in (SIDES, SIDES[::-1]):
-            step = self._roughness(side, name)
-            if step >= quantity.base.absolute / SAFETY and step > SAFETY**2 * self._roughness(other, name):
+            step = self._lines.roughness(side, name)
+            if step >= quantity.base.absolute / SAFETY and step > SAFETY**2 * self._lines.roughness(
+                other, name
+            ):
                 return "precision leak", side
         return "", ""
 
@@ -329,71 +398,24 @@ class _Comparison:
         """
         if self.lower is None:
             return 0.0
-        low, high = (-int(np.log2(unit_roundoff(dtype))) for dtype in (self.lower, self.higher))
+        low, high = self._lines.coarse, self._lines.fine
+        least = quantity.base.absolute / SAFETY  # less accounts for nothing
         # Finer than the lower precision nothing but the higher one makes noise.
         third = (high - low) // 3
-        fine = [self._steady(side, name, (low + third, high - third)) for side in SIDES]
+        fine = [self._lines.steady(side, name, (low + third, high - third), least) for side in SIDES]
         # Coarser, a precision leak does so too, and is told by noise that does not shrink at least half of
         # the way from one precision to the other. What the lower one has no bit of, it cannot tell.
         credible = {
             side: max(error, quantity.base.scale)
-            if error >= quantity.base.scale or side in quantity.blind
+            if error >= quantity.base.scale / 2 or side in quantity.blind
             else np.sqrt(self.ratio) * error
             for side, error in quantity.error.items()
         }
         coarse = [0.0]
         if quantity.base.absolute <= SAFETY * max(credible.values()):
-            levels = {side: self._steady(side, name, range(6, low + 3, 4)) for side in SIDES}
+            levels = {side: self._lines.steady(side, name, range(6, low + 3, 2), least) for side in SIDES}
             coarse = [level for side, level in levels.items() if level <= credible[side]]
         return SAFETY * max(*fine, *coarse, 0.0)
-
-    def _steady(self, side: str, name: str, bits: Iterable[int]) -> float:
-        """The noise along a line that does not depend on the spacing: what two neighbouring ones agree on."""
-        levels = [_unsmooth([outputs[side][name] for outputs in self._line(b)]) for b in bits]
-        return max((max(p) for p in pairwise(levels) if max(p) <= SAFETY / 4 * min(p)), default=0.0)
-
-    def _line(self, bits: int) -> list[dict[str, Arrays]]:
-        """What both sides compute at 16 points along one line, 2^-bits of the inputs from each other."""
-        if bits not in self.lines:
-            steps = (
-                {
-                    name: np.asarray(a * (1 + k * 2.0**-bits * self.direction[name]))
-                    if name in self.direction
-                    else a
-                    for name, a in self.at.items()
-                }
-                for k in range(16)
-            )
-            self.lines[bits] = [self._run(inputs, self.higher) for inputs in steps]
-        return self.lines[bits]
-
-    @cached_property
-    def direction(self) -> Arrays:
-        """A random direction, relative to the inputs."""
-        return {n: self.random.uniform(-1, 1, a.shape) for n, a in self.at.items() if _floating(a)}
-
-    def _roughness(self, side: str, name: str) -> float:
-        """The largest second difference along steps that are finer than the lower precision.
-
-        A smooth function has next to none; one that passes through the lower precision is a staircase
-        (after J. Moré and S. Wild, Estimating computational noise, SIAM J. Sci. Comput. 33, 2011).
-        """
-        values = [np.asarray(outputs[side][name], dtype=np.float64) for outputs in self._stairs]
-        return max(
-            gap(left + right, 2 * middle).absolute
-            for left, middle, right in zip(values, values[1:], values[2:], strict=False)
-        )
-
-    @cached_property
-    def _stairs(self) -> list[dict[str, Arrays]]:
-        assert self.lower is not None
-        width = unit_roundoff(self.lower) / 8
-        centre = _rounded(self.at, self.lower)
-        steps = (
-            {n: np.asarray(a * (1 + k * width)) if _floating(a) else a for n, a in centre.items()}
-            for k in range(3 * POINTS)
-        )
-        return [self._run(inputs, self.higher) for inputs in steps]
 
     def _lost_bits(self, quantity: _Quantity) -> dict[str, np.float64]:
         """By side, how many of the last bits of the lower precision are wrong."""
@@ -418,16 +440,11 @@ class _Comparison:
                 word, reason = "vacuous", "nothing finite"
             elif quantity.floating and below.scale == 0:
                 word, reason = "vacuous", "all zero"
-            # A side that loses every bit in the lower precision, and need not: the other side keeps some,
-            # neighbouring points show that the function is not to blame, and the higher precision that the
-            # computation is not, since it does not lose there what an unstable one would.
             for culprit, witness in (SIDES, SIDES[::-1]):
-                lost = quantity.error[culprit] >= below.scale / 2
-                kept = SAFETY * max(quantity.error[witness], self.chain * quantity.response) < below.scale / 2
-                apart = max(quantity.apart, quantity.base.absolute)
-                unstable = SAFETY * apart >= self.ratio * quantity.error[culprit]
-                if lost and kept and not unstable and quantity.floating:
-                    word, reason, side = "different", "no bit left in the lower precision", culprit
+                if word in {"identical", "rounding"} and self._needless(quantity, below, culprit, witness):
+                    side, reason = culprit, "bits lost without need"
+                    if quantity.error[culprit] >= below.scale / 2:
+                        word, reason = "different", "no bit left in the lower precision"
         return replace(
             higher,
             word=word,
@@ -440,16 +457,23 @@ class _Comparison:
             where=below.where,
         )
 
+    def _needless(self, quantity: _Quantity, below: Gap, culprit: str, witness: str) -> bool:
+        """Whether a side loses bits in the lower precision that it need not.
 
-def moved(inputs: Arrays, radius: float, dtype: str, random: np.random.Generator) -> Arrays:
-    """Every entry moved at random, by at most ``radius`` units roundoff of ``dtype`` relative to itself."""
-    unit = unit_roundoff(dtype)
-    return {
-        name: np.asarray(array * (1 + radius * unit * random.uniform(-1, 1, array.shape)), dtype=array.dtype)
-        if _floating(array)
-        else array
-        for name, array in inputs.items()
-    }
+        The other side keeps them, neighbouring points show that the function is not to blame, and the higher
+        precision that the computation is not, since it does not lose there what an unstable one would.
+        """
+        if self.lower is None or not quantity.floating:
+            return False
+        lost = quantity.error[culprit]
+        apart = max(quantity.apart, quantity.base.absolute)
+        unstable = SAFETY * apart >= self.ratio * lost
+        least = max(
+            quantity.error[witness],
+            self.chain * quantity.response,
+            self.chain * unit_roundoff(self.lower) * below.scale,
+        )
+        return SAFETY * least < min(lost, below.scale / 2) and not unstable
 
 
 def mismatches(outputs: Mapping[str, Arrays], dtype: str) -> Iterator[tuple[str, Finding]]:
@@ -464,8 +488,8 @@ def mismatches(outputs: Mapping[str, Arrays], dtype: str) -> Iterator[tuple[str,
             yield name, _different(name, "another shape", "", _unlike(left[name].shape, right[name].shape))
             continue
         for side, array in arrays.items():
-            if array.dtype.kind not in "iub" and array.dtype not in (dtype, _complex(dtype)):
-                leak = _floating(array) and unit_roundoff(array.dtype) > unit_roundoff(dtype)
+            if array.dtype.kind not in "iub" and array.dtype not in (dtype, complex_of(dtype)):
+                leak = is_floating(array) and unit_roundoff(array.dtype) > unit_roundoff(dtype)
                 reason: Reason = "precision leak" if leak else "another dtype"
                 yield (
                     name,
@@ -473,7 +497,7 @@ def mismatches(outputs: Mapping[str, Arrays], dtype: str) -> Iterator[tuple[str,
                 )
                 break
         else:
-            if _floating(left[name]) != _floating(right[name]):
+            if is_floating(left[name]) != is_floating(right[name]):
                 note = _unlike(left[name].dtype, right[name].dtype)
                 yield name, _different(name, "another dtype", "", note)
 
@@ -487,39 +511,7 @@ def _unlike(left: object, right: object) -> str:
     return f"it is {left} on the imperative side and {right} on the functional"
 
 
-def _complex(dtype: str) -> str:
-    return {"float64": "complex128", "float32": "complex64"}.get(dtype, dtype)
-
-
-def _floating(array: np.ndarray) -> bool:
-    """Whether rounding has a say in it: real or complex, of whatever precision."""
-    return array.dtype.kind not in "iub"
-
-
-def _rounded(inputs: Arrays, dtype: str | None) -> Arrays:
-    """The inputs as ``dtype`` holds them, in the dtype they came in."""
-    if dtype is None:
-        return inputs
-    return {
-        name: array.astype(dtype).astype(array.dtype) if array.dtype.kind == "f" else array
-        for name, array in inputs.items()
-    }
-
-
 def _larger(so_far: float, left: np.ndarray, right: np.ndarray) -> float:
     """The larger difference; one that is not finite says nothing of rounding."""
     absolute = gap(left, right).absolute
     return max(so_far, absolute) if np.isfinite(absolute) else so_far
-
-
-def wrong_bits(error: float, scale: float, dtype: str) -> np.float64:
-    """How many of the last bits of a result in ``dtype`` an error makes wrong."""
-    coarse = unit_roundoff(dtype) * scale
-    return np.float64(np.log2(max(1.0, error / coarse)) if coarse and np.isfinite(error) else 0.0)
-
-
-def last_bits(measured: Gap, unit: float) -> np.float64:
-    """The difference in units of the last place of the largest magnitude."""
-    if not measured.absolute or not measured.scale:
-        return np.float64(np.inf if measured.absolute else 0)
-    return np.float64(measured.absolute / (2 * unit * 2.0 ** np.floor(np.log2(measured.scale))))

@@ -12,16 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from compare.judge.rounding import (
-    RADIUS,
-    SAFETY,
-    examine,
-    last_bits,
-    mismatches,
-    moved,
-    unit_roundoff,
-    wrong_bits,
-)
+from compare.judge.precision import chain, last_bits, moved, smallest_normal, unit_roundoff, wrong_bits
+from compare.judge.rounding import RADIUS, SAFETY, examine, mismatches
 from compare.judge.trees import gap
 from compare.judge.verdict import SIDES, Dynamics, Finding, Reason, Word
 from scenarios.types import Arrays, Result, Statement
@@ -196,14 +188,14 @@ class FreeRun:
             for trees in (self._trees["float64"], self._trees["float32"], self._nudged)
         )
         size = _magnitude(*upper.values())
-        chain = np.sqrt(sum(a.size for t in (self.statement.start, self.statement.data) for a in t.values()))
+        walk = chain(self.statement.start, self.statement.data)
         unit = unit_roundoff("float64")
         errors = {side: _by_row(lower[side], upper[side]) for side in SIDES}
         draws = [
             *(unit / unit_roundoff("float32") * error for error in errors.values()),
-            *(chain * _by_row(nudged[side], upper[side]) for side in SIDES),
-            chain * unit * size,
-            np.full_like(size, chain * np.finfo(np.float64).smallest_normal),
+            *(walk * _by_row(nudged[side], upper[side]) for side in SIDES),
+            walk * unit * size,
+            np.full_like(size, walk * smallest_normal("float64")),
         ]
         # What has not been drawn is no rounding error: a run that overflows in one precision only.
         largest = np.max([np.where(np.isfinite(draw), draw, 0) for draw in draws], axis=0)

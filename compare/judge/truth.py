@@ -10,7 +10,8 @@ from decimal import Decimal
 import mpmath
 import numpy as np
 
-from compare.judge.rounding import SAFETY, unit_roundoff
+from compare.judge.precision import chain, unit_roundoff
+from compare.judge.rounding import SAFETY
 from compare.judge.verdict import SIDES, Distance, Origin, PublishedCheck
 from scenarios import Arrays, History, Published, Result, Statement, Training
 from scenarios.types import Objective, Scalar
@@ -126,7 +127,7 @@ def _own_losses(statement: Statement, side: str, result: Result, dtype: str) -> 
     objective = statement.objective
     if objective is None or statement.start.keys() - result.converged.keys():
         return
-    unit = unit_roundoff(dtype) * _chain(statement)
+    unit = unit_roundoff(dtype) * chain(statement.start, statement.data)
     for name in result.values.keys() & result.outcome.keys():
         at = _float64(result.converged)
         _, truth, gradients = differentiated(objective, at)
@@ -161,7 +162,7 @@ def _own_steps(statement: Statement, side: str, result: Result, dtype: str) -> I
     history, training = result.history, statement.training
     if history is None or training is None or training.optimizer == "other" or not _consecutive(history):
         return
-    unit = unit_roundoff(dtype) * _chain(statement)
+    unit = unit_roundoff(dtype) * chain(statement.start, statement.data)
     for name, after in history.parameters.items():
         before = np.concatenate([statement.start[name][None], after[:-1]]).astype(np.float64)
         expected = before - updates(training, history.gradients[name].astype(np.float64))
@@ -171,12 +172,6 @@ def _own_steps(statement: Statement, side: str, result: Result, dtype: str) -> I
         budget = SAFETY * unit * largest.reshape(-1, *[1] * (expected.ndim - 1))
         origin: Origin = "the optimizer's formula"
         yield _distance(f"history.parameters of {name}", side, origin, None, after, expected, budget)
-
-
-def _chain(statement: Statement) -> float:
-    """The root of the number of inputs: by how much their independent rounding errors add up."""
-    trees = (statement.start, statement.data)
-    return float(np.sqrt(max(1, sum(array.size for tree in trees for array in tree.values()))))
 
 
 def updates(training: Training, gradients: np.ndarray) -> np.ndarray:

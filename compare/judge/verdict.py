@@ -30,8 +30,11 @@ Reason = Literal[
     "not deterministic",
     "precision leak",
     "no bit left in the lower precision",
+    "bits lost without need",
+    "no neighbour",
 ]
 
+#: Nothing need be measured to see that a quantity is missing, or has another shape or dtype.
 Evidence = Literal["both precisions", "perturbations", "none needed"]
 
 
@@ -56,7 +59,7 @@ class Finding:
         lost_bits: by side, how many of its last bits the result in the lower precision got wrong.
         evidence: what the budget rests on.
         points: at how many neighbouring points the sides were evaluated.
-        note: what could not be compared, in words.
+        note: what could not be compared, in words; or why a side cannot be evaluated elsewhere.
     """
 
     quantity: str
