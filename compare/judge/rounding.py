@@ -110,7 +110,8 @@ class _Quantity:
     base: Gap
     floating: bool
     noise: dict[str, float]  # of each side against itself, run twice
-    error: dict[str, float]  # of each side's lower precision against its higher one
+    error: dict[str, float]  # of each side's lower precision against its higher one, the largest so far
+    least: dict[str, float]  # and the smallest
     response: float = 0.0  # of a side to moving the inputs, in the higher precision
     apart: float = 0.0  # the sides, in the higher precision, at any point so far
     blind: set[str] = field(default_factory=set)  # the sides whose lower precision was not finite somewhere
@@ -143,6 +144,7 @@ class _Comparison:
                 floating=is_floating(array),
                 noise={side: gap(self.base[side][name], again[side][name]).absolute for side in SIDES},
                 error=dict.fromkeys(SIDES, 0.0),
+                least=dict.fromkeys(SIDES, np.inf),
             )
             for name, array in self.base["imperative"].items()
             if name not in self.unlike
@@ -236,6 +238,7 @@ class _Comparison:
                     error = gap(lower[side][name], upper[side][name]).absolute
                     if np.isfinite(error):
                         quantity.error[side] = max(quantity.error[side], error)
+                        quantity.least[side] = min(quantity.least[side], error)
                     else:
                         quantity.blind.add(side)
 
@@ -245,6 +248,9 @@ class _Comparison:
             apart, budget = quantity.base.absolute, self._budget(quantity)
             beyond = apart / budget if budget else np.inf
             if apart > ENOUGH * budget and beyond**self.drawn < SAFETY**POINTS:
+                return False
+            culprit = self._careless(quantity)
+            if culprit and self._bitless(quantity, culprit):
                 return False
         return True
 
@@ -402,7 +408,8 @@ class _Comparison:
         least = quantity.base.absolute / SAFETY  # less accounts for nothing
         # Finer than the lower precision nothing but the higher one makes noise.
         third = (high - low) // 3
-        fine = [self._lines.steady(side, name, (low + third, high - third), least) for side in SIDES]
+        between = range(low + third, high - third + 1, 2)
+        fine = [self._lines.steady(side, name, between, least) for side in SIDES]
         # Coarser, a precision leak does so too, and is told by noise that does not shrink at least half of
         # the way from one precision to the other. What the lower one has no bit of, it cannot tell.
         credible = {
@@ -440,11 +447,10 @@ class _Comparison:
                 word, reason = "vacuous", "nothing finite"
             elif quantity.floating and below.scale == 0:
                 word, reason = "vacuous", "all zero"
-            for culprit, witness in (SIDES, SIDES[::-1]):
-                if word in {"identical", "rounding"} and self._needless(quantity, below, culprit, witness):
-                    side, reason = culprit, "bits lost without need"
-                    if quantity.error[culprit] >= below.scale / 2:
-                        word, reason = "different", "no bit left in the lower precision"
+            if word in {"identical", "rounding"} and (culprit := self._careless(quantity)):
+                side, reason = culprit, "bits lost without need"
+                if self._bitless(quantity, culprit):
+                    word, reason = "different", "no bit left in the lower precision"
         return replace(
             higher,
             word=word,
@@ -457,23 +463,27 @@ class _Comparison:
             where=below.where,
         )
 
-    def _needless(self, quantity: _Quantity, below: Gap, culprit: str, witness: str) -> bool:
-        """Whether a side loses bits in the lower precision that it need not.
+    def _bitless(self, quantity: _Quantity, side: str) -> bool:
+        """Whether a side has no correct bit in the lower precision, wherever it was looked at."""
+        return quantity.below is not None and quantity.least[side] >= quantity.below.scale / 2
+
+    def _careless(self, quantity: _Quantity) -> str:
+        """The side that loses bits in the lower precision that it need not, wherever it was looked at.
 
         The other side keeps them, neighbouring points show that the function is not to blame, and the higher
         precision that the computation is not, since it does not lose there what an unstable one would.
         """
-        if self.lower is None or not quantity.floating:
-            return False
-        lost = quantity.error[culprit]
+        below = quantity.below
+        if self.lower is None or below is None or not quantity.floating:
+            return ""
         apart = max(quantity.apart, quantity.base.absolute)
-        unstable = SAFETY * apart >= self.ratio * lost
-        least = max(
-            quantity.error[witness],
-            self.chain * quantity.response,
-            self.chain * unit_roundoff(self.lower) * below.scale,
-        )
-        return SAFETY * least < min(lost, below.scale / 2) and not unstable
+        conditioning = self.chain * max(quantity.response, unit_roundoff(self.lower) * below.scale)
+        for culprit, witness in (SIDES, SIDES[::-1]):
+            lost = quantity.least[culprit]
+            needed = SAFETY * max(quantity.error[witness], conditioning)
+            if needed < min(lost, below.scale / 2) < np.inf and SAFETY * apart < self.ratio * lost:
+                return culprit
+        return ""
 
 
 def mismatches(outputs: Mapping[str, Arrays], dtype: str) -> Iterator[tuple[str, Finding]]:
