@@ -5,13 +5,13 @@ computational noise, SIAM J. Sci. Comput. 33, 2011). What tells noise from a kin
 precision and from an oscillation that is faster than the spacing is in docs/judging.md, "Beyond the budget".
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
-from compare.judge.precision import is_floating, rounded, unit_roundoff
+from compare.judge.precision import rounded, unit_roundoff
 from scenarios.types import Arrays
 
 #: What both sides compute, by side; None where a side raised, or returned other quantities.
@@ -24,8 +24,8 @@ LENGTH = 16
 #: known to within a factor of two.
 STEADY = 4.0
 
-#: A smooth function moves by more than its unsmooth level over this, from point to point, where that level
-#: has just fallen by STEADY; noise does not. The derivation is in :meth:`Lines._oscillates`.
+#: An oscillation moves by its level, up to this factor, from point to point where the level has just fallen
+#: by STEADY; noise does not. The derivation is in :meth:`Lines._oscillates`.
 SMOOTH = 5.0
 
 
@@ -33,26 +33,32 @@ class Lines:
     """Lines of points at ever finer spacings; each is evaluated once, when it is first asked for."""
 
     def __init__(
-        self, probe: Probe, at: Arrays, higher: str, lower: str, random: np.random.Generator
+        self,
+        probe: Probe,
+        at: Arrays,
+        names: Collection[str],
+        higher: str,
+        lower: str,
+        random: np.random.Generator,
     ) -> None:
         """Evaluate nothing yet.
 
         Args:
             probe: evaluates both sides in the higher precision.
             at: where the lines begin.
+            names: of the inputs that move along them.
             higher: the precision whose noise is looked for.
             lower: the one whose staircase is looked for.
             random: draws a direction.
         """
-        self.probe, self.at, self.lower = probe, at, lower
+        self.probe, self.at, self.names, self.lower = probe, at, names, lower
         #: The bits of either precision; a spacing is 2 to the minus so many of an input.
         self.coarse, self.fine = (-round(np.log2(unit_roundoff(dtype))) for dtype in (lower, higher))
         # At equal distances, numbers that are rounded to a grid can fall into a pattern.
         self.distances = np.arange(LENGTH) + random.uniform(-0.4, 0.4, LENGTH)
         self.direction = {
-            n: random.uniform(0.5, 1, a.shape) * random.choice([-1, 1], a.shape)
-            for n, a in at.items()
-            if is_floating(a)
+            name: random.uniform(0.5, 1, at[name].shape) * random.choice([-1, 1], at[name].shape)
+            for name in names
         }
         self._lines: dict[int, list[Mapping[str, Arrays] | None]] = {}
 
@@ -78,14 +84,18 @@ class Lines:
         """Whether what looks like noise at a spacing is a smooth function that the spacing is too coarse for.
 
         At the first finer spacing at which the table falls to less than a quarter of its level, an
-        oscillation of amplitude A moves by 0.28 A or more from point to point: it is smooth only just, and
-        the spacing before, four times as wide, was too coarse for it. Noise that has gone there has steps
-        wider than the line of 16 points, and what is left moves by an eighth of its level at most.
+        oscillation of amplitude A moves by 0.28 A to 1.1 A from point to point, and the table by 0.0007 A or
+        more: the spacing before, four times as wide, was too coarse for it. Noise that has gone there has
+        steps wider than the line of 16 points: the table falls to what other noise there is, and what is
+        left moves by an eighth of its level, or by as much as some other, larger part of the function.
         """
         for finer in range(bits + 2, self.fine, 2):
-            if self._unsmooth(side, name, finer).max() < level / STEADY:
+            unsmooth = self._unsmooth(side, name, finer)
+            if unsmooth.max() < level / STEADY:
                 steps = np.abs(np.diff(self._table(side, name, finer), axis=0)).max(axis=1, initial=0.0)
-                return steps.size > 0 and float(np.median(steps)) > level / SMOOTH
+                moves = float(np.median(steps)) if steps.size else 0.0
+                gradual = float(np.median(unsmooth)) >= level / STEADY**6
+                return gradual and level / SMOOTH < moves < SMOOTH * level
         return False
 
     def _unsmooth(self, side: str, name: str, bits: int) -> np.ndarray:

@@ -9,7 +9,6 @@ derivation of every constant are in docs/judging.md.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import islice
 from typing import Protocol
 
@@ -135,6 +134,7 @@ class _Comparison:
         self.failure = ""  # why a side cannot be evaluated elsewhere
         self.neighbours: list[tuple[Arrays, Outputs | None]] = []
         self.nudges: dict[int, list[Outputs | None]] = {}
+        self.lines: dict[str, Lines] = {}
         self.base = self._run(at, higher)
         again = self._run(at, higher)
         self.unlike = dict(mismatches(self.base, higher))
@@ -376,10 +376,13 @@ class _Comparison:
             default=np.inf,
         )
 
-    @cached_property
-    def _lines(self) -> Lines:
-        assert self.lower is not None
-        return Lines(self._probe, self.at, self.higher, self.lower, self.random)
+    def _lines(self, moving: str = "") -> Lines:
+        """Lines along which one input moves; all of them without a name."""
+        if moving not in self.lines:
+            assert self.lower is not None
+            names = [moving] if moving else [name for name, array in self.at.items() if is_floating(array)]
+            self.lines[moving] = Lines(self._probe, self.at, names, self.higher, self.lower, self.random)
+        return self.lines[moving]
 
     def _leak(self, name: str, quantity: _Quantity) -> tuple[Reason, str]:
         """Whether a difference is a precision leak, and whose."""
@@ -389,8 +392,8 @@ class _Comparison:
         if quantity.base.absolute > SAFETY * max(*quantity.error.values(), self.chain * coarse):
             return "", ""  # too large for a rounding error of the lower precision
         for side, other in (SIDES, SIDES[::-1]):
-            step = self._lines.roughness(side, name)
-            if step >= quantity.base.absolute / SAFETY and step > SAFETY**2 * self._lines.roughness(
+            step = self._lines().roughness(side, name)
+            if step >= quantity.base.absolute / SAFETY and step > SAFETY**2 * self._lines().roughness(
                 other, name
             ):
                 return "precision leak", side
@@ -404,25 +407,29 @@ class _Comparison:
         """
         if self.lower is None:
             return 0.0
-        low, high = self._lines.coarse, self._lines.fine
+        lines = self._lines()
         least = quantity.base.absolute / SAFETY  # less accounts for nothing
         # Finer than the lower precision nothing but the higher one makes noise.
-        third = (high - low) // 3
-        between = range(low + third, high - third + 1, 2)
-        fine = [self._lines.steady(side, name, between, least) for side in SIDES]
-        # Coarser, a precision leak does so too, and is told by noise that does not shrink at least half of
-        # the way from one precision to the other. What the lower one has no bit of, it cannot tell.
+        third = (lines.fine - lines.coarse) // 3
+        between = range(lines.coarse + third, lines.fine - third + 1, 2)
+        noise = max(lines.steady(side, name, between, least) for side in SIDES)
+        # Coarser, a precision leak does so too, and is told by noise that does not shrink about half of the
+        # way from one precision to the other. What the lower one has no bit of, it cannot tell.
         credible = {
             side: max(error, quantity.base.scale)
             if error >= quantity.base.scale / 2 or side in quantity.blind
-            else np.sqrt(self.ratio) * error
+            else SAFETY * np.sqrt(self.ratio) * error
             for side, error in quantity.error.items()
         }
-        coarse = [0.0]
-        if quantity.base.absolute <= SAFETY * max(credible.values()):
-            levels = {side: self._lines.steady(side, name, range(6, low + 3, 2), least) for side in SIDES}
-            coarse = [level for side, level in levels.items() if level <= credible[side]]
-        return SAFETY * max(*fine, *coarse, 0.0)
+        if least <= max(credible.values()):
+            # The kinks of one input can hide the noise of another.
+            for moving in ("", *(lines.names if len(lines.names) > 1 else ())):
+                if noise >= least:
+                    break
+                for side in SIDES:
+                    level = self._lines(moving).steady(side, name, range(6, lines.coarse + 3, 2), least)
+                    noise = max(noise, level if level <= credible[side] else 0.0)
+        return SAFETY * noise
 
     def _lost_bits(self, quantity: _Quantity) -> dict[str, np.float64]:
         """By side, how many of the last bits of the lower precision are wrong."""
