@@ -147,6 +147,10 @@ def remark(finding: Finding) -> str:
         ),
         "rounding that grew": "rounding that grew along the run",
         "noise that the lower precision hides": "rounding noise of one side, which the lower precision hides",
+        "noise of either precision": (
+            "noise that may be of the higher precision or of a precision leak; "
+            "a run of either side with the inputs scaled otherwise would tell"
+        ),
         "the last bit decides": (
             "the last bit of the inputs moves it as much; another point or a higher precision would settle it"
         ),

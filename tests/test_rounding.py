@@ -732,3 +732,17 @@ def test_a_branch_that_float32_takes_the_other_way_at_some_neighbours_loses_no_b
     for seed in range(20):
         _, lower = judged(steep(True), steep(False), x, seed=seed)
         assert lower.reason != "no bit left in the lower precision"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_of_a_component_that_float32_loses_wholly_is_not_called_different(seed):
+    # Float32 loses x + 1e6 - 1e6 and keeps the sine, so its error is the size of the lost component.
+    def sides(kept):
+        def compute(x):
+            lost = (x + x.dtype.type(1e6)) - x.dtype.type(1e6) if kept else x
+            return np.sin(x * x.dtype.type(1e3)) * x.dtype.type(1e-4) + lost * x
+
+        return compute
+
+    higher, _ = judged(sides(True), sides(False), points(20, seed=seed, scale=1e-7), seed=seed)
+    assert higher.word != "different"

@@ -7,7 +7,6 @@ precision and from an oscillation that is faster than the spacing is in docs/jud
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -62,21 +61,23 @@ class Lines:
         }
         self._lines: dict[int, list[Mapping[str, Arrays] | None]] = {}
 
-    def steady(self, side: str, name: str, bits: Iterable[int], least: float) -> float:
-        """The largest noise that does not depend on the spacing: what two neighbouring ones agree on.
+    def steady(self, side: str, name: str, bits: Iterable[int], least: float, *, agreeing: int = 2) -> float:
+        """The largest noise that does not depend on the spacing: what neighbouring ones agree on.
 
         Args:
             side: whose.
             name: of the quantity.
             bits: spacings to look at, as the negative exponents of 2, from coarse to fine.
             least: noise below it need not be found.
+            agreeing: how many neighbouring spacings must agree.
         """
-        levels = [(b, float(np.median(self._unsmooth(side, name, b)))) for b in bits]
-        pairs = [(b, max(coarse, fine), min(coarse, fine)) for (_, coarse), (b, fine) in pairwise(levels)]
+        spacings = list(bits)
+        levels = [float(np.median(self._unsmooth(side, name, b))) for b in spacings]
+        runs = [(b, levels[k : k + agreeing]) for k, b in enumerate(spacings[agreeing - 1 :])]
         agreed = (
-            level
-            for b, level, other in pairs
-            if level <= STEADY * other and level >= least and not self._oscillates(side, name, b, level)
+            max(run)
+            for b, run in runs
+            if least <= max(run) <= STEADY * min(run) and not self._oscillates(side, name, b, max(run))
         )
         return max(agreed, default=0.0)
 

@@ -323,7 +323,10 @@ class _Comparison:
         if all(apart > SAFETY * response for (_, apart), response in zip(parted, responses, strict=True)):
             noise = self._noise(name, quantity) if quantity.floating else 0.0
             if quantity.base.absolute > noise:
-                return "different", *self._leak(name, quantity), budget
+                reason, side = self._leak(name, quantity)
+                if not reason and self._unattributed(name, quantity):
+                    return "undecided", "noise of either precision", "", budget
+                return "different", reason, side, budget
             budget, reason = noise, "noise that the lower precision hides"
         else:
             budget = max(budget, SAFETY * max(responses))
@@ -421,15 +424,32 @@ class _Comparison:
             else SAFETY * np.sqrt(self.ratio) * error
             for side, error in quantity.error.items()
         }
-        if least <= max(credible.values()):
-            # The kinks of one input can hide the noise of another.
-            for moving in ("", *(lines.names if len(lines.names) > 1 else ())):
-                if noise >= least:
-                    break
-                for side in SIDES:
-                    level = self._lines(moving).steady(side, name, range(6, lines.coarse + 3, 2), least)
-                    noise = max(noise, level if level <= credible[side] else 0.0)
-        return SAFETY * noise
+        return SAFETY * max(noise, self._coarse(name, least, credible) if noise < least else 0.0)
+
+    def _unattributed(self, name: str, quantity: _Quantity) -> bool:
+        """Whether noise accounts for a difference that may be of the higher precision as well as of a leak.
+
+        The lower precision may have lost one component of a quantity wholly, and not the others.
+        """
+        if self.lower is None or not quantity.floating:
+            return False
+        least = quantity.base.absolute / SAFETY
+        return self._coarse(name, least, quantity.error, agreeing=3) >= least
+
+    def _coarse(self, name: str, least: float, most: Mapping[str, float], *, agreeing: int = 2) -> float:
+        """The noise of either side at spacings that are coarser than the lower precision, if credible."""
+        if least > max(most.values()):
+            return 0.0
+        names = self._lines().names
+        # The kinks of one input can hide the noise of another.
+        for moving in ("", *(names if len(names) > 1 else ())):
+            lines = self._lines(moving)
+            spacings = range(6, lines.coarse + 3, 2)
+            levels = {s: lines.steady(s, name, spacings, least, agreeing=agreeing) for s in SIDES}
+            found = max((level for s, level in levels.items() if level <= most[s]), default=0.0)
+            if found:
+                return found
+        return 0.0
 
     def _lost_bits(self, quantity: _Quantity) -> dict[str, np.float64]:
         """By side, how many of the last bits of the lower precision are wrong."""

@@ -26,6 +26,7 @@ Reason = Literal[
     "a jump at this very point",
     "rounding that grew",
     "noise that the lower precision hides",
+    "noise of either precision",
     "the last bit decides",
     "not deterministic",
     "precision leak",
