@@ -10,7 +10,8 @@ the table has several spellings that are equal on paper; each side draws its own
 - ``torch.nn.functional.softplus`` is x itself above 20, so softplus is asked below 15 only.
 - Defaults that differ are written out: ``correction`` and ``ddof``, the exact gelu, epsilons, axes.
 - Denominators, logarithms and roots are kept off their poles; values stay below 1e12. A program so chaotic
-  that float64 keeps no digit is dropped: nothing is left to agree on.
+  that float64 keeps no digit is dropped: nothing is left to agree on. So is one with an offset that absorbs
+  an operand wholly, and one that overflows in float32, where one spelling may and another not.
 
 The values of a program are followed in float64 while it is drawn: guards look at what will be computed.
 """
@@ -320,6 +321,7 @@ class Draft:
         self.lines: dict[str, tuple[str, str, str]] = {}  # name: what torch and jax assign to it, primitive
         self.notes: list[str] = []
         self.unused: list[str] = []
+        self.absorbing = False  # whether an offset leaves nothing of an entry
 
     def leaf(self, shape: Sequence[int]) -> str:
         """A new input."""
@@ -386,6 +388,7 @@ class Draft:
             value = self.compute(left)
             if value.numel() <= ENTRIES and (value.abs() <= LARGEST).all():
                 self.values[target], self.lines[target] = value, (left, right, name)
+                self.absorbing |= name == "offset" and _absorbed(self.values[bound["x"]], float(bound["big"]))
                 used = {operand for key, operand in bound.items() if key in "xyz"}
                 self.unused = [each for each in (*self.unused, target) if each not in used]
                 return True
@@ -433,7 +436,7 @@ def programs(
     Hypothesis often changes only a part of what it drew before: to estimate a rate, take :func:`stream`.
     """
     pair = _build(lambda options: draw(st.sampled_from(options)), names, flavours, operations)
-    assume(pair)
+    assume(pair is not None and sound(pair))
     return pair
 
 
@@ -444,11 +447,26 @@ def stream(
     operations: Sequence[int] = range(3, 16),
 ) -> Iterator[Pair]:
     """The same programs without end, drawn independently of each other."""
+    yield from filter(sound, drafts(seed, names, flavours, operations))
+
+
+def drafts(
+    seed: int,
+    names: Sequence[str] = NAMES,
+    flavours: Sequence[str] = tuple(FLAVOURS),
+    operations: Sequence[int] = range(3, 16),
+) -> Iterator[Pair]:
+    """The same, before they are run to see whether they are :func:`sound`."""
     generator = np.random.default_rng(seed)
     while True:
         pair = _build(lambda options: options[generator.integers(len(options))], names, flavours, operations)
         if pair:
             yield pair
+
+
+def sound(pair: Pair) -> bool:
+    """Whether both sides have something to agree on: finite in float32 too, and more than chaos."""
+    return _settled(pair.imperative, pair.inputs) and _finite(pair)
 
 
 def _build(
@@ -474,7 +492,18 @@ def _build(
     lines = [f"{v} = {left}  |  {right}  # {name}" for v, (left, right, name) in draft.lines.items()]
     end = f"loss = {loss}; kept {', '.join(kept)}; {'jit' if jitted else 'no jit'}"
     pair = Pair("\n".join([*draft.notes, *lines, end]), draft.inputs, imperative, functional)
-    return pair if _settled(imperative, draft.inputs) else None
+    return None if draft.absorbing else pair
+
+
+def _absorbed(value: Tensor, offset: float) -> bool:
+    """Whether an offset leaves nothing of an entry, even in float64."""
+    return bool(((value != 0) & ((value + offset) - offset == 0)).any())
+
+
+def _finite(pair: Pair) -> bool:
+    """Whether both sides stay finite in float32."""
+    sides = (pair.imperative, pair.functional)
+    return all(np.isfinite(a).all() for side in sides for a in side(pair.inputs, "float32").values())
 
 
 def _settled(function: Function, inputs: Arrays) -> bool:

@@ -1,6 +1,7 @@
 """The long run of the judge on honest pairs, and on planted defects, and what another safety factor would do.
 
     python benchmarks/soak.py programs 2000 [SEED]     random programs, written in torch and in jax
+    python benchmarks/soak.py again 2000 [SEED]        those that an earlier run of these doubted
     python benchmarks/soak.py variations 200 [SEED]    honest variations of every scenario from random starts
     python benchmarks/soak.py mutants                  every planted defect
     python benchmarks/soak.py report                   benchmarks/results/soak.md from what these have left
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from programs import stream
+from programs import Pair, drafts, sound, stream
 
 import scenarios
 from compare import describe, twins
@@ -66,16 +67,31 @@ def soak_programs(count: int, start: int) -> None:
     rows: list[dict[str, object]] = []
     began = time.time()
     for pair in islice(stream(start), count):
-        found = examine(pair.imperative, pair.functional, pair.inputs)
-        findings = (*found.higher, *found.lower)
-        doubtful = [finding for finding in findings if finding.word in {"different", "undecided"}]
-        rows.append(row(pair.text if doubtful else "program", findings))
-        if doubtful:
-            print(pair.text, *doubtful, sep="\n    ", flush=True)
+        rows.append(judged(pair))
         if len(rows) % 40 == 0 or len(rows) == count:
             jax.clear_caches()  # no program comes twice
             print(len(rows), f"{time.time() - began:.0f} s", flush=True)
             keep(f"programs-{start}", rows)
+
+
+def soak_again(count: int, start: int) -> None:
+    """Judge again what an earlier run doubted; what is no longer drawn is dropped."""
+    rows = read(f"programs-{start}")
+    doubted = {str(r["what"]) for r in rows if r["what"] != "program"}
+    found = (pair for pair in islice(drafts(start), 2 * count) if pair.text in doubted)
+    again = [judged(pair) for pair in found if sound(pair)]
+    keep(f"programs-{start}", [r for r in rows if r["what"] == "program"] + again)
+    print(f"{len(doubted)} doubted, {len(again)} judged again", Counter(str(r["word"]) for r in again))
+
+
+def judged(pair: Pair) -> dict[str, object]:
+    """Judge a program, and print it if it is doubted."""
+    found = examine(pair.imperative, pair.functional, pair.inputs)
+    findings = (*found.higher, *found.lower)
+    doubtful = [finding for finding in findings if finding.word in {"different", "undecided"}]
+    if doubtful:
+        print(pair.text, *doubtful, sep="\n    ", flush=True)
+    return row(pair.text if doubtful else "program", findings)
 
 
 def elsewhere(statement: Statement, random: np.random.Generator) -> Statement:
@@ -192,7 +208,7 @@ def main() -> None:
     elif kind == "report":
         report()
     else:
-        {"programs": soak_programs, "variations": soak_variations}[kind](
+        {"programs": soak_programs, "again": soak_again, "variations": soak_variations}[kind](
             int(numbers[0]), int((*numbers[1:], 0)[0])
         )
 

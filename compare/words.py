@@ -151,12 +151,19 @@ def remark(finding: Finding) -> str:
             "noise that may be of the higher precision or of a precision leak; "
             "a run of either side with the inputs scaled otherwise would tell"
         ),
+        "in the higher precision alone": (
+            "and in the lower precision they agree: noise that cannot be measured, or a program of its own "
+            "in the higher one; other inputs would settle it"
+        ),
         "the last bit decides": (
             "the last bit of the inputs moves it as much; another point or a higher precision would settle it"
         ),
         "not deterministic": f"{side} answers otherwise when it is run again",
         "precision leak": f"a precision leak: {side} passes through a lower precision",
-        "no bit left in the lower precision": f"{side} has no correct bit left in the lower precision",
+        "no bit left in the lower precision": (
+            f"{side} has no correct bit left in the lower precision, though the higher one shows no need: an "
+            "overflow, a cancellation or a program of its own; its intermediate values would tell"
+        ),
         "bits lost without need": f"{side} loses bits in the lower precision that the other one keeps",
         "no neighbour": f"it cannot be evaluated next to these inputs: {finding.note}",
     }[finding.reason]

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import ml_dtypes
+import mpmath
 import numpy as np
 import optax
 import pytest
@@ -422,14 +423,14 @@ def test_every_bit_that_an_unstable_side_loses_in_float32_is_rounding_as_float64
     assert lower.lost_bits["functional"] > 23
 
 
-def test_every_bit_lost_in_float32_by_one_side_alone_differs_there():
+def test_every_bit_lost_in_float32_by_one_side_alone_is_no_pass_there():
     def broken(x):
         return np.sin(x) if x.dtype == np.float64 else -np.sin(x)
 
     higher, lower = judged(np.sin, broken, points())
     assert higher.word == "identical"
     assert (lower.word, lower.reason, lower.side) == (
-        "different",
+        "undecided",
         "no bit left in the lower precision",
         "functional",
     )
@@ -746,3 +747,31 @@ def test_noise_of_a_component_that_float32_loses_wholly_is_not_called_different(
 
     higher, _ = judged(sides(True), sides(False), points(20, seed=seed, scale=1e-7), seed=seed)
     assert higher.word != "different"
+
+
+def test_a_tail_that_one_side_rounds_to_zero_and_float32_cannot_hold_is_undecided():
+    def erf(function):
+        return lambda x: np.array([float(function(mpmath.mpf(float(v)))) for v in x], x.dtype)
+
+    rounded, exact = (lambda x: 1 - erf(mpmath.erf)(x)), erf(mpmath.erfc)
+    higher, _ = judged(rounded, exact, np.array([21.3, 22.5]))
+    assert (higher.word, higher.reason) == ("undecided", "in the higher precision alone")
+
+
+def test_a_difference_that_float32_would_show_and_does_not_is_undecided():
+    def broken(x):
+        return np.sin(x) * (x.dtype.type(1.01) if x.dtype == np.float64 else x.dtype.type(1))
+
+    higher, _ = judged(np.sin, broken, points())
+    assert (higher.word, higher.reason) == ("undecided", "in the higher precision alone")
+
+
+@pytest.mark.parametrize("defect", [1e-10, 1e-8, 1e-6, 1e-4, 1e-2])
+def test_a_difference_that_float32_cannot_show_or_does_show_is_different(defect):
+    higher, _ = judged(np.sin, lambda x: np.sin(x) * x.dtype.type(1 + defect), points())
+    assert higher.word == "different"
+
+
+def test_a_constant_that_is_another_one_is_different():
+    higher, _ = judged(lambda x: 0 * x + x.dtype.type(2), lambda x: 0 * x + x.dtype.type(3), points())
+    assert higher.word == "different"

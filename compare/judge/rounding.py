@@ -324,9 +324,8 @@ class _Comparison:
             noise = self._noise(name, quantity) if quantity.floating else 0.0
             if quantity.base.absolute > noise:
                 reason, side = self._leak(name, quantity)
-                if not reason and self._unattributed(name, quantity):
-                    return "undecided", "noise of either precision", "", budget
-                return "different", reason, side, budget
+                doubt = "" if reason else self._doubt(name, quantity)
+                return ("undecided", doubt, "", budget) if doubt else ("different", reason, side, budget)
             budget, reason = noise, "noise that the lower precision hides"
         else:
             budget = max(budget, SAFETY * max(responses))
@@ -426,15 +425,21 @@ class _Comparison:
         }
         return SAFETY * max(noise, self._coarse(name, least, credible) if noise < least else 0.0)
 
-    def _unattributed(self, name: str, quantity: _Quantity) -> bool:
-        """Whether noise accounts for a difference that may be of the higher precision as well as of a leak.
-
-        The lower precision may have lost one component of a quantity wholly, and not the others.
-        """
+    def _doubt(self, name: str, quantity: _Quantity) -> Reason:
+        """Why a difference that nothing explains need not be one of the functions; empty if it must."""
         if self.lower is None or not quantity.floating:
-            return False
+            return ""
+        # Noise that may be of the higher precision as well as of a leak: the lower one may have lost one
+        # component of a quantity wholly, and not the others.
         least = quantity.base.absolute / SAFETY
-        return self._coarse(name, least, quantity.error, agreeing=3) >= least
+        if self._coarse(name, least, quantity.error, agreeing=3) >= least:
+            return "noise of either precision"
+        # Of two functions that differ, the lower precision would show as much.
+        visible = self.chain * unit_roundoff(self.lower) * quantity.base.scale
+        shown = np.inf if quantity.below is None else max(visible, quantity.below.absolute)
+        if quantity.base.absolute > SAFETY * shown:
+            return "in the higher precision alone"
+        return ""
 
     def _coarse(self, name: str, least: float, most: Mapping[str, float], *, agreeing: int = 2) -> float:
         """The noise of either side at spacings that are coarser than the lower precision, if credible."""
@@ -477,7 +482,7 @@ class _Comparison:
             if word in {"identical", "rounding"} and (culprit := self._careless(quantity)):
                 side, reason = culprit, "bits lost without need"
                 if self._bitless(quantity, culprit):
-                    word, reason = "different", "no bit left in the lower precision"
+                    word, reason = "undecided", "no bit left in the lower precision"
         return replace(
             higher,
             word=word,

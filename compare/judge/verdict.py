@@ -27,6 +27,7 @@ Reason = Literal[
     "rounding that grew",
     "noise that the lower precision hides",
     "noise of either precision",
+    "in the higher precision alone",
     "the last bit decides",
     "not deterministic",
     "precision leak",
