@@ -155,6 +155,10 @@ def remark(finding: Finding) -> str:
             "and in the lower precision they agree: noise that cannot be measured, or a program of its own "
             "in the higher one; other inputs would settle it"
         ),
+        "one draw": (
+            "which one lucky rounding in the lower precision would explain, since it is the same at all "
+            "neighbouring inputs; other inputs would settle it"
+        ),
         "the last bit decides": (
             "the last bit of the inputs moves it as much; another point or a higher precision would settle it"
         ),

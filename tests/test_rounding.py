@@ -775,3 +775,24 @@ def test_a_difference_that_float32_cannot_show_or_does_show_is_different(defect)
 def test_a_constant_that_is_another_one_is_different():
     higher, _ = judged(lambda x: 0 * x + x.dtype.type(2), lambda x: 0 * x + x.dtype.type(3), points())
     assert higher.word == "different"
+
+
+def test_a_rounding_that_is_the_same_at_all_neighbours_is_one_draw_and_may_be_a_lucky_one():
+    # In float32 1e6 + 0.99999 is 1e6 + 1, a lucky rounding, and no neighbour of x changes the sum at all.
+    def total(kept):
+        def compute(x):
+            constant = x.dtype.type(0.99999) + x * x * x.dtype.type(1e-30)
+            million = x.dtype.type(1e6)
+            return np.sum(constant if kept else (constant + million) - million)
+
+        return compute
+
+    higher, _ = judged(total(True), total(False), points(256, scale=1e-3))
+    assert (higher.word, higher.reason) == ("undecided", "one draw")
+
+
+@pytest.mark.parametrize("defect", [1e-9, 1e-3])
+def test_a_constant_with_a_defect_that_no_lucky_rounding_explains_is_different(defect):
+    constant = lambda x: x[:1] * 0 + x.dtype.type(3)  # noqa: E731
+    higher, _ = judged(constant, lambda x: constant(x) * x.dtype.type(1 + defect), points(4))
+    assert higher.word == "different"

@@ -28,6 +28,7 @@ Reason = Literal[
     "noise that the lower precision hides",
     "noise of either precision",
     "in the higher precision alone",
+    "one draw",
     "the last bit decides",
     "not deterministic",
     "precision leak",
