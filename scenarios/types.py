@@ -150,6 +150,39 @@ class Result:
     outcome: Arrays = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Session:
+    """One way to run a training, its phases apart, for a clock that must not mix them.
+
+    Nothing in it waits for the device but ``finish`` and ``leave``. What ``prepare`` hands over is used up by
+    one ``launch``; what ``launch`` hands over is the parameters, or holds them.
+
+    Attributes:
+        steps: how many steps one launch takes.
+        prepare: puts start values, optimizer state and data on the device, and waits until they are there.
+        launch: starts a whole run on what was prepared, and does not wait for the device.
+        pending: whether the device is still at work on what was launched.
+        finish: waits until it is not.
+        leave: copies the parameters out to NumPy.
+        compiling: seconds for which the framework says it has traced and compiled, in this process so far.
+        memory: peak bytes on the device, in this process so far; None where the device is the host.
+        threads: how many threads the framework says it computes with; None where it does not say.
+        compile: traces and compiles what is launched; None where that happens during the first launch, or not
+            at all.
+    """
+
+    steps: int
+    prepare: Callable[[], Any]
+    launch: Callable[[Any], Any]
+    pending: Callable[[Any], bool]
+    finish: Callable[[Any], None]
+    leave: Callable[[Any], Arrays]
+    compiling: Callable[[], float]
+    memory: Callable[[], int] | None
+    threads: int | None
+    compile: Callable[[], None] | None = None
+
+
 class Twin(Protocol):
     """What a twin module offers to the comparison."""
 

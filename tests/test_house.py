@@ -21,9 +21,9 @@ NAMES = [statement.name for statement in scenarios.ALL]
 TRAINED = [statement.name for statement in scenarios.ALL if statement.training]
 SIDES = ("imperative", "functional")
 HELPERS = {
-    "scenarios": {"types"},
-    "imperative": {"arrays", "defects", "history", "optimizer", "tape"},
-    "functional": {"arrays", "defects", "history", "jaxpr", "optimizer"},
+    "scenarios": {"sizes", "types"},
+    "imperative": {"arrays", "defects", "history", "optimizer", "tape", "variants"},
+    "functional": {"arrays", "defects", "history", "jaxpr", "optimizer", "variants"},
 }
 
 
