@@ -198,6 +198,113 @@ def report(
     _say(f"Wrote {target}.")
 
 
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SCENARIO]...", help="By name; all that train by default.", show_default=False
+        ),
+    ] = None,
+    *,
+    dtype: Annotated[str, typer.Option(metavar="float32|float64")] = "float32",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Cores that each side may use.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often every variant is run, in turns.")] = 15,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Time this variant only; may be repeated."),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SIZE=N,N,...", help="Sizes to time: width, points or steps; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help=f"Save here; a new directory in {RUNS} by default."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Time every variant of a training against every other, each judged before it is timed."""
+    import scenarios
+    from compare import twins
+    from compare.record import encode
+    from compare.runner import DTYPES, environment
+    from compare.timing import bench as timing
+    from compare.timing import saved, table
+
+    trained = [statement.name for statement in scenarios.ALL if statement.training]
+    chosen = [scenarios.get(name).name for name in dict.fromkeys(names or trained)]
+    kind = _choose("dtype", dtype, DTYPES)
+    place = twins.resolve(_choose("device", device, DEVICES))
+    sizes = _sizes(sweep or [])
+    directory = output or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
+    groups = timing.bench(
+        chosen, dtype=kind, device=place, threads=threads, rounds=rounds, only=variant, sweep=sizes
+    )
+    timed = [one for group in _progress(groups, None, "Timing") for one in group]
+    finished = saved.Bench(environment(chosen, (kind,), place), threads, rounds, tuple(timed))
+    saved.save(directory, finished)
+    _say(f"Saved in {directory / saved.FILE}.")
+    if as_json:
+        _write(encode(finished).decode())
+    else:
+        _write("".join(f"{grid.caption}\n{_grid(grid)}" for grid in table.tables(finished)) + table.LEGEND)
+    raise typer.Exit(0 if any(not one.refused for one in timed) else DISAGREE)
+
+
+def _sizes(sweep: "Sequence[str]") -> dict[str, list[int]]:
+    """``width=10,100`` and the like, by name."""
+    from scenarios import UnavailableError
+
+    sizes = {}
+    for text in sweep:
+        name, _, listed = text.partition("=")
+        try:
+            sizes[name] = [round(float(size)) for size in listed.split(",")]
+        except (ValueError, OverflowError):
+            raise UnavailableError(
+                f"--sweep {text}: write a size and its values, such as width=10,100."
+            ) from None
+    return sizes
+
+
+@app.command()
+def diff(
+    before: Annotated[
+        Path, typer.Argument(metavar="BEFORE", help="A directory with a saved run or a bench.")
+    ],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="Another one.")],
+    *,
+    fail_on: Annotated[
+        str, typer.Option(metavar="verdict,time", help="What makes the exit code 1.")
+    ] = "verdict,time",
+    factor: Annotated[
+        float, typer.Option(min=1.0, help="A step may take this many times as long as before.")
+    ] = 1.1,
+    as_json: Json = False,
+) -> None:
+    """Say what changed between two saved runs or benches, in verdicts and in timings."""
+    from compare.record import encode
+    from compare.timing import table
+    from compare.timing.difference import changes, difference
+
+    kinds = [_choose("kind of change", kind, ("verdict", "time")) for kind in fail_on.split(",")]
+    found = difference(before, after)
+    if as_json:
+        _write(encode(found).decode())
+    else:
+        grids = "".join(f"{grid.caption}\n{_grid(grid)}" for grid in table.change(found))
+        _write(grids or "Nothing changed.")
+    for kind, count in changes(found, kinds, factor).items():
+        if count:
+            what = "verdicts changed" if kind == "verdict" else f"variants take over {factor:g} times as long"
+            _say(f"{count} {what}.")
+    raise typer.Exit(DISAGREE if any(changes(found, kinds, factor).values()) else 0)
+
+
 def main() -> NoReturn:
     """Run the command line; every error is one sentence on standard error and an exit code."""
     for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,6 @@
 """Draws a record's curves as SVG, one figure of one idea each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 
 from compare import describe
 from compare.record import Record
+from compare.timing.bench import Timed
+from compare.timing.saved import Bench
+from compare.timing.table import cost, floor, rivals, swept
 
 # The two sides are told apart by colour (a pair safe for colour-blind readers) and by line.
 _STYLE: dict[str, dict[str, Any]] = {
@@ -46,6 +49,51 @@ def draw(record: Record) -> Iterator[Drawing]:
         yield Drawing(
             f"Activation functions and their derivatives in {record.dtype}", _svg(functions(record))
         )
+
+
+def draw_bench(bench: Bench) -> Iterator[Drawing]:
+    """Every group of rivals as multiples of its floor, and every size that was swept."""
+    for title, group in rivals(bench.timed):
+        told = [timed for timed in group if not timed.refused]
+        if told:
+            least = floor(told)
+            caption = f"{title}: a step of each variant, as a multiple of {least.name}, with 95 % intervals"
+            yield Drawing(caption, _svg(multiples(told, least)))
+    for scenario, name, line in swept(bench.timed):
+        yield Drawing(f"{scenario}: seconds of a run against {name}", _svg(scaling(name, line)))
+
+
+def multiples(group: Sequence[Timed], least: Timed) -> Figure:
+    """A point and an interval for every variant, the fastest on top."""
+    ranked = sorted(group, key=lambda timed: timed.per_step().median, reverse=True)
+    figure = Figure(figsize=(6.4, 0.9 + 0.3 * len(ranked)), layout="constrained")
+    axes = figure.subplots()
+    for row, timed in enumerate(ranked):
+        ratio = timed.over(least) if timed is not least else None
+        low, middle, high = (ratio.low, ratio.median, ratio.high) if ratio else (1.0, 1.0, 1.0)
+        color = _STYLE.get(timed.side, {}).get("color", "black")
+        axes.plot([low, high], [row, row], color=color, linewidth=2)
+        axes.plot([middle], [row], "o", color=color, markersize=5)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(ranked)), [timed.name for timed in ranked])
+    axes.set_xlabel(f"× {least.name}")
+    axes.grid(visible=True, axis="x", alpha=0.3)
+    return figure
+
+
+def scaling(name: str, line: Mapping[str, Mapping[int, Timed]]) -> Figure:
+    """Seconds against a size, both logarithmic, a line for every variant."""
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for variant, points in line.items():
+        dashes = "--" if variant.startswith("functional") else "-"
+        axes.loglog(
+            sorted(points), [cost(points[size]) for size in sorted(points)], dashes, marker="o", label=variant
+        )
+    axes.set_xlabel(name)
+    axes.set_ylabel("seconds of a run")
+    axes.legend(fontsize="small")
+    return figure
 
 
 def losses(record: Record) -> Figure:

@@ -11,6 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from compare import describe, words
 from compare.mutants import Mutant, load
 from compare.record import Run, encode, read
+from compare.timing import saved, table
+from compare.timing.saved import Bench
 
 
 def render(directory: Path, kind: str) -> bytes:
@@ -19,29 +21,29 @@ def render(directory: Path, kind: str) -> bytes:
     Raises:
         UnreadableRunError: the saved run cannot be read.
     """
-    return RENDERERS[kind](read(directory), load(directory))
+    return RENDERERS[kind](read(directory), load(directory), saved.load(directory))
 
 
-def document(run: Run, _: Sequence[Mutant] = ()) -> bytes:
+def document(run: Run, _: Sequence[Mutant] = (), __: Bench | None = None) -> bytes:
     """The whole run as one JSON document."""
     return msgspec.json.format(encode(run), indent=2)
 
 
-def _html(run: Run, mutants: Sequence[Mutant] = ()) -> bytes:
-    from compare.figures import Drawing, draw  # drawing is loaded only for the page
+def _html(run: Run, mutants: Sequence[Mutant], bench: Bench | None) -> bytes:
+    from compare.figures import Drawing, draw, draw_bench  # drawing is loaded only for the page
 
     def image(drawing: Drawing) -> str:
         # An image of its own: the identifiers of several inline drawings would collide.
         return "data:image/svg+xml;base64," + b64encode(drawing.svg.encode()).decode()
 
-    return _fill("report.html.jinja", run, mutants, draw=draw, image=image)
+    return _fill("report.html.jinja", run, mutants, bench, draw=draw, draw_bench=draw_bench, image=image)
 
 
-def _markdown(run: Run, mutants: Sequence[Mutant] = ()) -> bytes:
-    return _fill("report.md.jinja", run, mutants)
+def _markdown(run: Run, mutants: Sequence[Mutant], bench: Bench | None) -> bytes:
+    return _fill("report.md.jinja", run, mutants, bench)
 
 
-def _fill(template: str, run: Run, mutants: Sequence[Mutant], **more: object) -> bytes:
+def _fill(template: str, run: Run, mutants: Sequence[Mutant], bench: Bench | None, **more: object) -> bytes:
     templates = Environment(
         loader=PackageLoader("compare"),
         autoescape=select_autoescape(["html.jinja"]),
@@ -52,6 +54,8 @@ def _fill(template: str, run: Run, mutants: Sequence[Mutant], **more: object) ->
     text = templates.get_template(template).render(
         run=run,
         mutants=mutants,
+        bench=bench,
+        timings=table,
         scenarios=[(name, list(records)) for name, records in groupby(run.records, lambda r: r.scenario)],
         describe=describe,
         words=words,

@@ -531,3 +531,72 @@ def test_a_mutant_that_survives_ends_the_command_with_1(gradtwin, monkeypatch):
     answer = gradtwin("mutants", "graph_walk")
     assert answer.code == 1
     assert "graph_walk: 'gradient off by 1e-9' on the imperative side survived." in answer.err
+
+
+def test_bench_times_variants_saves_them_and_the_report_shows_them_beside_the_run(gradtwin, tmp_path):
+    gradtwin("run", "root_finding", "--dtype", "float64", "-o", "here")
+    sweep = ("--sweep", "steps=10,20,40")
+    answer = gradtwin(
+        "bench",
+        "root_finding",
+        "--variant",
+        "eager",
+        "--variant",
+        "scan",
+        "--rounds",
+        3,
+        *sweep,
+        "-o",
+        "here",
+    )
+    assert answer.code == 0
+    assert "functional: scan" in answer.out
+    assert "how the cost grows with steps" in answer.out
+    assert gradtwin("report", "here").code == 0
+    page = (tmp_path / "here" / "report.html").read_text("utf-8")
+    assert page.count("as a multiple of") == 2 * 3  # in the figure's caption and in its alternative text
+    assert "seconds of a run against steps" in page
+    assert gradtwin("report", "here", "--format", "md").code == 0
+    assert "## Timings" in (tmp_path / "here" / "report.md").read_text("utf-8")
+    assert gradtwin("diff", "here", "here").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("leaves",), "leaves trains nothing, and only training runs are timed."),
+        (("root_finding", "--variant", "eagre"), "no variant is called 'eagre': did you mean 'eager'?"),
+        (("root_finding", "--sweep", "width=3"), "root_finding cannot be scaled by width: it has steps."),
+        (("root_finding", "--sweep", "steps=x"), "--sweep steps=x: write a size and its values"),
+        (("root_finding", "--sweep", "steps=0"), "steps=0: a size is 1 or more."),
+    ],
+)
+def test_a_bench_of_what_there_is_not_ends_in_one_sentence(gradtwin, arguments, sentence):
+    answer = gradtwin("bench", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"gradtwin: {sentence}")
+
+
+def test_diff_names_a_verdict_that_changed_and_ends_with_1(gradtwin, monkeypatch):
+    gradtwin("run", "chain_rule", "--dtype", "float64", "-o", "before")
+    honest = twins.load("chain_rule").imperative.run
+
+    def wrong(statement, **options):
+        result = honest(statement, **options)
+        return replace(result, gradients={n: -g for n, g in result.gradients.items()})
+
+    replace_twin(monkeypatch, "chain_rule", "imperative", wrong)
+    gradtwin("run", "chain_rule", "--dtype", "float64", "-o", "after")
+    answer = gradtwin("diff", "before", "after")
+    assert answer.code == 1
+    assert "different" in answer.out
+    assert answer.err == "1 verdicts changed.\n"
+    assert gradtwin("diff", "before", "after", "--fail-on", "time").code == 0
+    assert "Nothing changed." in gradtwin("diff", "after", "after").out
+
+
+def test_diff_of_directories_without_a_run_is_one_sentence(gradtwin, tmp_path):
+    answer = gradtwin("diff", tmp_path, tmp_path)
+    assert answer.code == 4
+    assert answer.err == f"gradtwin: {tmp_path} holds neither a saved run nor a bench.\n"
+    assert gradtwin("diff", tmp_path, tmp_path, "--fail-on", "speed").code == 2
