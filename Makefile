@@ -23,6 +23,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/trees.py
+	$(BIN)/python benchmarks/bench.py
 
 # Hours. Seeds can be run beside each other: see benchmarks/soak.py.
 soak: $(READY)
