@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -225,6 +226,9 @@ def bench(
             "-o", "--output", metavar="DIR", help=f"Save here; a new directory in {RUNS} by default."
         ),
     ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write a trace of every variant that Perfetto reads.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Time every variant of a training against every other, each judged before it is timed."""
@@ -241,18 +245,45 @@ def bench(
     place = twins.resolve(_choose("device", device, DEVICES))
     sizes = _sizes(sweep or [])
     directory = output or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
+    traces = _directory(directory / "traces") if profile else None
     groups = timing.bench(
-        chosen, dtype=kind, device=place, threads=threads, rounds=rounds, only=variant, sweep=sizes
+        chosen,
+        dtype=kind,
+        device=place,
+        threads=threads,
+        rounds=rounds,
+        only=variant,
+        sweep=sizes,
+        traces=traces,
     )
-    timed = [one for group in _progress(groups, None, "Timing") for one in group]
-    finished = saved.Bench(environment(chosen, (kind,), place), threads, rounds, tuple(timed))
-    saved.save(directory, finished)
+    finished = saved.Bench(environment(chosen, (kind,), place), threads, rounds, ())
+    with _Interruptible() as interrupt:
+        for group in _progress(groups, None, "Timing"):
+            finished = replace(finished, timed=(*finished.timed, *group))
+            saved.save(directory, finished)
+            if interrupt.came:
+                break
     _say(f"Saved in {directory / saved.FILE}.")
+    if traces is not None:
+        _say(f"The traces in {traces} can be opened with Perfetto.")
     if as_json:
         _write(encode(finished).decode())
     else:
         _write("".join(f"{grid.caption}\n{_grid(grid)}" for grid in table.tables(finished)) + table.LEGEND)
-    raise typer.Exit(0 if any(not one.refused for one in timed) else DISAGREE)
+    if interrupt.came:
+        _fail("interrupted: what was finished is saved.", INTERRUPTED)
+    raise typer.Exit(0 if any(not one.refused for one in finished.timed) else DISAGREE)
+
+
+def _directory(path: Path) -> Path:
+    """Make a directory, if it is not there."""
+    from compare.record import UnwritableRunError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableRunError(f"cannot write to {path}: {error.strerror}.") from error
+    return path
 
 
 def _sizes(sweep: "Sequence[str]") -> dict[str, list[int]]:

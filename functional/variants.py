@@ -3,10 +3,14 @@
 Every variant trains with the twin's own step; what differs is how much of the run is compiled at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -105,6 +109,16 @@ def variants(statement: Statement, device: Device = "auto") -> tuple[str, ...]:
     select(device)
     statement.require_training()
     return tuple(_VARIANTS)
+
+
+@contextmanager
+def profiled(target: Path) -> Iterator[None]:
+    """Write what happens within to ``target`` with the suffix ``.json.gz``, as Perfetto reads it."""
+    with TemporaryDirectory() as directory:
+        with jax.profiler.trace(directory, create_perfetto_trace=True):
+            yield
+        (taken,) = Path(directory).rglob("perfetto_trace.json.gz")
+        copyfile(taken, target.with_name(f"{target.name}.json.gz"))
 
 
 def session(statement: Statement, variant: str, dtype: Dtype = "float32", device: Device = "auto") -> Session:

@@ -3,9 +3,11 @@
 Every variant trains with the twin's own model and loss; what differs is who takes the step, and how.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -208,6 +210,14 @@ def variants(statement: Statement, device: Device = "auto") -> tuple[str, ...]:
         for name, variant in _VARIANTS.items()
         if (on_gpu or not variant.needs_gpu) and (_has_optimizer(statement) or not variant.needs_optimizer)
     )
+
+
+@contextmanager
+def profiled(target: Path) -> Iterator[None]:
+    """Write what happens within to ``target`` with the suffix ``.json``, as Perfetto reads it."""
+    with torch.profiler.profile() as taken:
+        yield
+    taken.export_chrome_trace(str(target.with_name(f"{target.name}.json")))
 
 
 def session(statement: Statement, variant: str, dtype: Dtype = "float32", device: Device = "auto") -> Session:

@@ -1,5 +1,6 @@
 """The command: what it prints, what it saves, and the code it ends with."""
 
+import gzip
 import json
 import os
 import shlex
@@ -19,6 +20,7 @@ import imperative.sine_network
 import scenarios
 from compare import cli, runner, twins
 from compare.record import read
+from compare.timing import saved
 
 GRADTWIN = [sys.executable, "-m", "compare"]
 
@@ -600,3 +602,42 @@ def test_diff_of_directories_without_a_run_is_one_sentence(gradtwin, tmp_path):
     assert answer.code == 4
     assert answer.err == f"gradtwin: {tmp_path} holds neither a saved run nor a bench.\n"
     assert gradtwin("diff", tmp_path, tmp_path, "--fail-on", "speed").code == 2
+
+
+def test_a_profiled_bench_leaves_a_trace_of_each_variant(gradtwin, tmp_path):
+    two = ("--variant", "eager", "--variant", "scan")
+    answer = gradtwin("bench", "root_finding", *two, "--rounds", 1, "--profile", "-o", "here")
+    assert answer.code == 0
+    eager, scan = (
+        tmp_path / "here" / "traces" / f"root_finding-{name}"
+        for name in ("imperative-eager.json", "functional-scan.json.gz")
+    )
+    assert json.loads(eager.read_bytes())["traceEvents"]
+    assert json.loads(gzip.decompress(scan.read_bytes()))["traceEvents"]
+
+
+def test_an_interrupted_bench_keeps_what_was_finished(tmp_path):
+    command = [
+        *GRADTWIN,
+        "bench",
+        "root_finding",
+        "--variant",
+        "eager",
+        "--sweep",
+        "steps=5,6,7,8",
+        "-o",
+        "here",
+    ]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and not (tmp_path / "here" / "bench.json").exists():
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"interrupted: what was finished is saved." in said
+    kept = saved.load(tmp_path / "here").timed
+    assert 1 <= len(kept) < 4
+    assert all(one.samples for one in kept)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,6 +27,9 @@ MODULES: Mapping[str, str] = {side: f"{side}.variants" for side in SIDES}
 
 #: How often every variant is run, in turns.
 ROUNDS = 15
+
+#: Steps of a run that is traced: a trace of thousands is too large to look at.
+TRACED = 20
 
 #: Steps of a run that a variant is judged by, from the start and from half-way.
 JUDGED = 8
@@ -91,6 +95,7 @@ def bench(
     only: Sequence[str] | None = None,
     sweep: Mapping[str, Sequence[int]] | None = None,
     modules: Mapping[str, str] = MODULES,
+    traces: Path | None = None,
 ) -> Iterator[tuple[Timed, ...]]:
     """Time all variants of training scenarios, one group of rivals after the other.
 
@@ -103,6 +108,8 @@ def bench(
         only: variants by name; all by default.
         sweep: sizes by name; every combination is a group.
         modules: by side, the module with its variants.
+        traces: an existing directory for a Perfetto-readable trace of every variant, over a few steps; None
+            writes none.
 
     Raises:
         UnavailableError: a scenario, a size of it or a variant does not exist, a scenario trains nothing, or
@@ -135,6 +142,8 @@ def bench(
         ]
         if chosen:
             yield _group(statement, chosen, threads, rounds, modules)
+            if traces is not None:
+                _trace(chosen, statement.require_training().steps, threads, modules, traces)
 
 
 def _group(
@@ -167,6 +176,23 @@ def _group(
         else r
         for r in rivals
     )
+
+
+def _trace(
+    chosen: Sequence[Timed], steps: int, threads: int, modules: Mapping[str, str], directory: Path
+) -> None:
+    """Write a trace of every variant that can be traced; nothing is timed any more."""
+    for side, module in modules.items():
+        if not hasattr(import_module(module), "profiled"):
+            continue
+        with _Worker(module, threads) as worker:
+            for one in chosen:
+                if one.side == side:
+                    few = {**one.sizes, "steps": min(steps, TRACED)}
+                    sizes = "".join(f"-{name}-{size}" for name, size in one.sizes.items())
+                    target = directory / f"{one.scenario}{sizes}-{side}-{one.variant.replace(' ', '-')}"
+                    request = Request(one.scenario, few, one.variant, one.dtype, one.device)
+                    worker.ask(replace(request, trace=str(target.absolute())))
 
 
 def _rounds(
@@ -275,6 +301,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=self.environment,
+            start_new_session=True,  # Ctrl-C is for the one who can save what there is
         )
         return self
 

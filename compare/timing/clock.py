@@ -131,6 +131,7 @@ class Request:
         scenario, sizes, dtype, device: of the variant.
         variant: by name; None asks for a sample.
         session: the number of the open one.
+        trace: where to write a trace of a run of the variant, instead of opening it; empty for none.
     """
 
     scenario: str = ""
@@ -139,6 +140,7 @@ class Request:
     dtype: Dtype = "float32"
     device: Device = "cpu"
     session: int = 0
+    trace: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -49,6 +49,12 @@ def _answer(request: Request, offered: Any, sessions: list[Session], cores: int 
         if request.variant is None:
             return {"sample": sample(sessions[request.session])}
         statement = scaled(scenarios.get(request.scenario), **request.sizes)
+        if request.trace:
+            traced = offered.session(statement, request.variant, request.dtype, request.device)
+            for profiled in (nullcontext(), offered.profiled(Path(request.trace))):  # the first run compiles
+                with profiled:
+                    sample(traced)
+            return {}
         if not sessions:
             # What a framework does once in a process is no part of anyone's first run.
             trivial = scaled(scenarios.get("root_finding"), steps=1)
