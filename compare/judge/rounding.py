@@ -33,7 +33,7 @@ from scenarios.types import Arrays
 
 #: How many times its estimate a budget may be exceeded before a difference is put down to something else.
 #: The estimate is the largest of several random draws of a rounding error, and what it bounds is the
-#: difference of two more draws from the same distribution (docs/judging.md, "The safety factor").
+#: difference of two more draws from the same distribution (docs/judging.md, "The constants").
 SAFETY = 16.0
 
 #: At how many neighbouring points an excess must be confirmed. Each is another draw of the rounding error;
@@ -47,9 +47,10 @@ RADIUS = 4.0
 #: draws could only raise. It decides how much is computed, not what is said.
 ENOUGH = 0.25
 
-
 #: At how many of the points that part the response to the last bit is looked at.
 CONFIRMED = 2
+
+Outputs = Mapping[str, Arrays]  # by side
 
 
 class Function(Protocol):
@@ -116,12 +117,7 @@ class _Quantity:
     apart: float = 0.0  # the sides, in the higher precision, at any point so far
     blind: set[str] = field(default_factory=set)  # the sides whose lower precision was not finite somewhere
     below: Gap | None = None  # the sides, in the lower precision
-    seen: dict[str, set[bytes]] = field(
-        default_factory=dict
-    )  # of each side, the results that errors were drawn of
-
-
-Outputs = Mapping[str, Arrays]
+    seen: dict[str, set[bytes]] = field(default_factory=dict)  # by side, the results that were drawn
 
 
 class _Comparison:
