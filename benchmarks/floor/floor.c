@@ -35,9 +35,13 @@ void sine_polynomial(REAL *p, const REAL *restrict x, const REAL *restrict y, lo
 
 /* A network 1-w-w-1 of rectified units, mean squared error over n points.
    p = input weight (w), input bias (w), hidden weight (w, w), hidden bias (w), output weight (w), output bias.
-   Within, rows are padded to LANES, the hidden weight is transposed, and the innermost loops run over units:
-   what is padded stays zero. */
-#define LANES 16
+   Within, rows are padded to LANES, the hidden weight is transposed, and vectors run over units: what is padded
+   stays zero. */
+enum { LANES = 16, BLOCK = 5 }; /* units of a vector, and vectors that are summed beside each other */
+typedef REAL Row __attribute__((vector_size(16 * sizeof(REAL)), may_alias));
+typedef __typeof__((Row){0} > (Row){0}) Mask;
+#define ROW(from, r) (((Row *)(from))[r])
+#define WHERE_POSITIVE(z, v) ((Row)((Mask)((z) > zero) & (Mask)(v)))
 
 typedef struct {
     REAL *w1, *b1, *w2, *b2, *w3, *b3; /* w2 is (w, pad), the others (pad) */
@@ -70,77 +74,87 @@ void sine_network(REAL *p, REAL *first, REAL *second, long count, const REAL *re
                   long points, long width, long steps, double rate)
 {
 #ifdef POINTS /* sizes that are known when it is compiled, as they are to XLA */
-    enum { n = POINTS, w = WIDTH, pad = (WIDTH + LANES - 1) / LANES * LANES };
+    enum { n = POINTS, w = WIDTH, rows = (WIDTH + LANES - 1) / LANES };
 #else
-    const long n = points, w = width, pad = (width + LANES - 1) / LANES * LANES;
+    const long n = points, w = width, rows = (width + LANES - 1) / LANES;
 #endif
-    const long size = (w + 5) * pad, room = 4 * size + 2 * n * pad + w * pad;
-    REAL *work = aligned_alloc(64, (size_t)room * sizeof(REAL));
+    const long pad = rows * LANES, size = (w + 5) * pad, room = 4 * size + 3 * n * pad + w * pad + n + LANES;
+    REAL *work = aligned_alloc(sizeof(Row), ((size_t)room * sizeof(REAL) / sizeof(Row) + 1) * sizeof(Row));
     for (long i = 0; i < room; i++) work[i] = 0;
-    REAL *flat = work, *g = flat + size, *first_ = g + size, *second_ = first_ + size;
-    REAL *restrict a1 = second_ + size, *restrict d2 = a1 + n * pad, *restrict w2 = d2 + n * pad;
-    Adam adam = {count, first_, second_};
+    REAL *flat = work, *g = flat + size, *m1 = g + size, *m2 = m1 + size, *a1 = m2 + size;
+    REAL *a2 = a1 + n * pad, *d2 = a2 + n * pad, *back = d2 + n * pad, *d3 = back + w * pad;
+    Adam adam = {count, m1, m2};
     repack(p, flat, w, pad, 0);
-    repack(first, first_, w, pad, 0);
-    repack(second, second_, w, pad, 0);
+    repack(first, m1, w, pad, 0);
+    repack(second, m2, w, pad, 0);
     const Layers l = layers(flat, w, pad), s = layers(g, w, pad);
+    const Row zero = {0};
     for (long step = 0; step < steps; step++) {
-        REAL slope3 = 0;
+        REAL sum = 0;
         for (long k = 0; k < w; k++)
-            for (long j = 0; j < w; j++) w2[k * pad + j] = l.w2[j * pad + k]; /* as the way back wants it */
-        REAL sw3[pad], sb2[pad], sw1[pad], sb1[pad];
-        for (long k = 0; k < pad; k++) sw3[k] = sb2[k] = sw1[k] = sb1[k] = 0;
-        for (long i = 0; i < n; i++) {
-            REAL z1[pad], z2[pad], back[pad], out = 0;
-#pragma omp simd
-            for (long j = 0; j < pad; j++) {
-                REAL z = x[i] * l.w1[j] + l.b1[j];
-                z1[j] = a1[i * pad + j] = z > 0 ? z : 0;
-                z2[j] = l.b2[j];
-                back[j] = 0;
+            for (long j = 0; j < w; j++) back[k * pad + j] = l.w2[j * pad + k]; /* as the way back wants it */
+        for (long i = 0; i < n; i += BLOCK) {
+            REAL out[BLOCK] = {0};
+            for (long r = 0; r < rows; r++)
+                for (long b = 0; b < BLOCK && i + b < n; b++) {
+                    Row z = x[i + b] * ROW(l.w1, r) + ROW(l.b1, r);
+                    ROW(a1 + (i + b) * pad, r) = WHERE_POSITIVE(z, z);
+                }
+            for (long r = 0; r < rows; r++) {
+                Row z[BLOCK];
+                for (long b = 0; b < BLOCK; b++) z[b] = ROW(l.b2, r);
+                for (long j = 0; j < w; j++)
+                    for (long b = 0; b < BLOCK && i + b < n; b++)
+                        z[b] += a1[(i + b) * pad + j] * ROW(l.w2 + j * pad, r);
+                for (long b = 0; b < BLOCK && i + b < n; b++) {
+                    z[b] = WHERE_POSITIVE(z[b], z[b]);
+                    ROW(a2 + (i + b) * pad, r) = z[b];
+                    Row part = z[b] * ROW(l.w3, r);
+                    for (long k = 0; k < LANES; k++) out[b] += part[k];
+                }
             }
-            for (long j = 0; j < w; j++)
-#pragma omp simd
-                for (long k = 0; k < pad; k++) z2[k] += z1[j] * l.w2[j * pad + k];
-#pragma omp simd reduction(+ : out)
-            for (long k = 0; k < pad; k++) {
-                z2[k] = z2[k] > 0 ? z2[k] : 0;
-                out += z2[k] * l.w3[k];
-            }
-            const REAL d3 = (out + *l.b3 - y[i]) * ((REAL)2 / (REAL)n);
-            slope3 += d3;
-#pragma omp simd
-            for (long k = 0; k < pad; k++) {
-                REAL d = z2[k] > 0 ? d3 * l.w3[k] : 0;
-                sw3[k] += d3 * z2[k];
-                sb2[k] += d;
-                z2[k] = d2[i * pad + k] = d;
-            }
-            for (long k = 0; k < w; k++)
-#pragma omp simd
-                for (long j = 0; j < pad; j++) back[j] += z2[k] * w2[k * pad + j];
-#pragma omp simd
-            for (long j = 0; j < pad; j++) {
-                REAL d = z1[j] > 0 ? back[j] : 0;
-                sw1[j] += d * x[i];
-                sb1[j] += d;
+            for (long b = 0; b < BLOCK && i + b < n; b++) {
+                d3[i + b] = (out[b] + *l.b3 - y[i + b]) * ((REAL)2 / (REAL)n);
+                sum += d3[i + b];
             }
         }
-        for (long j = 0; j < w; j++) {
-            REAL row[pad];
-            for (long k = 0; k < pad; k++) row[k] = 0;
-            for (long i = 0; i < n; i++)
-#pragma omp simd
-                for (long k = 0; k < pad; k++) row[k] += a1[i * pad + j] * d2[i * pad + k];
-            for (long k = 0; k < pad; k++) s.w2[j * pad + k] = row[k];
+        for (long r = 0; r < rows; r++) {
+            Row w3 = zero, b2 = zero;
+            for (long i = 0; i < n; i++) {
+                Row a = ROW(a2 + i * pad, r), d = WHERE_POSITIVE(a, d3[i] * ROW(l.w3, r));
+                w3 += d3[i] * a;
+                b2 += d;
+                ROW(d2 + i * pad, r) = d;
+            }
+            ROW(s.w3, r) = w3;
+            ROW(s.b2, r) = b2;
         }
-        for (long k = 0; k < pad; k++) {
-            s.w1[k] = sw1[k];
-            s.b1[k] = sb1[k];
-            s.b2[k] = sb2[k];
-            s.w3[k] = sw3[k];
+        for (long r = 0; r < rows; r++) {
+            Row w1 = zero, b1 = zero;
+            for (long i = 0; i < n; i += BLOCK) {
+                Row d[BLOCK];
+                for (long b = 0; b < BLOCK; b++) d[b] = zero;
+                for (long k = 0; k < w; k++)
+                    for (long b = 0; b < BLOCK && i + b < n; b++)
+                        d[b] += d2[(i + b) * pad + k] * ROW(back + k * pad, r);
+                for (long b = 0; b < BLOCK && i + b < n; b++) {
+                    d[b] = WHERE_POSITIVE(ROW(a1 + (i + b) * pad, r), d[b]);
+                    w1 += d[b] * x[i + b];
+                    b1 += d[b];
+                }
+            }
+            ROW(s.w1, r) = w1;
+            ROW(s.b1, r) = b1;
+            for (long j = 0; j < w; j += BLOCK) {
+                Row slope[BLOCK];
+                for (long b = 0; b < BLOCK; b++) slope[b] = zero;
+                for (long i = 0; i < n; i++)
+                    for (long b = 0; b < BLOCK && j + b < w; b++)
+                        slope[b] += a1[i * pad + j + b] * ROW(d2 + i * pad, r);
+                for (long b = 0; b < BLOCK && j + b < w; b++) ROW(s.w2 + (j + b) * pad, r) = slope[b];
+            }
         }
-        *s.b3 = slope3;
+        *s.b3 = sum;
         adam_step(&adam, flat, g, size, rate);
     }
     repack(p, flat, w, pad, 1);
