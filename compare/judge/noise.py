@@ -72,7 +72,7 @@ class Lines:
             agreeing: how many neighbouring spacings must agree.
         """
         spacings = list(bits)
-        levels = [float(np.median(self._unsmooth(side, name, b))) for b in spacings]
+        levels = [self.level(side, name, b) for b in spacings]
         runs = [(b, levels[k : k + agreeing]) for k, b in enumerate(spacings[agreeing - 1 :])]
         agreed = (
             max(run)
@@ -80,6 +80,10 @@ class Lines:
             if least <= max(run) <= STEADY * min(run) and not self._oscillates(side, name, b, max(run))
         )
         return max(agreed, default=0.0)
+
+    def level(self, side: str, name: str, bits: int) -> float:
+        """What is left at one spacing when all that is smooth, or isolated, is taken out."""
+        return float(np.median(self._unsmooth(side, name, bits)))
 
     def _oscillates(self, side: str, name: str, bits: int, level: float) -> bool:
         """Whether what looks like noise at a spacing is a smooth function that the spacing is too coarse for.

@@ -451,15 +451,18 @@ class _Comparison:
         """The noise of either side at spacings that are coarser than the lower precision, if credible."""
         if least > max(most.values()):
             return 0.0
-        names = self._lines().names
-        # The kinks of one input can hide the noise of another.
-        for moving in ("", *(names if len(names) > 1 else ())):
+        together = self._lines()
+        spacings = list(range(6, together.coarse + 3, 2))
+        for moving in ("", *(together.names if len(together.names) > 1 else ())):
             lines = self._lines(moving)
-            spacings = range(6, lines.coarse + 3, 2)
             levels = {s: lines.steady(s, name, spacings, least, agreeing=agreeing) for s in SIDES}
             found = max((level for s, level in levels.items() if level <= most[s]), default=0.0)
             if found:
                 return found
+            # The kinks of one input can hide the noise of another, but not where nothing is to be seen.
+            spacings = [b for b in spacings if max(together.level(s, name, b) for s in SIDES) >= least]
+            if len(spacings) < agreeing:
+                break
         return 0.0
 
     def _lost_bits(self, quantity: _Quantity) -> dict[str, np.float64]:
