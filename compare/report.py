@@ -29,7 +29,7 @@ def document(run: Run, _: Sequence[Mutant] = (), __: Bench | None = None) -> byt
     return msgspec.json.format(encode(run), indent=2)
 
 
-def _html(run: Run, mutants: Sequence[Mutant], bench: Bench | None) -> bytes:
+def _html(run: Run, mutants: Sequence[Mutant] = (), bench: Bench | None = None) -> bytes:
     from compare.figures import Drawing, draw, draw_bench  # drawing is loaded only for the page
 
     def image(drawing: Drawing) -> str:
@@ -39,7 +39,7 @@ def _html(run: Run, mutants: Sequence[Mutant], bench: Bench | None) -> bytes:
     return _fill("report.html.jinja", run, mutants, bench, draw=draw, draw_bench=draw_bench, image=image)
 
 
-def _markdown(run: Run, mutants: Sequence[Mutant], bench: Bench | None) -> bytes:
+def _markdown(run: Run, mutants: Sequence[Mutant] = (), bench: Bench | None = None) -> bytes:
     return _fill("report.md.jinja", run, mutants, bench)
 
 

@@ -434,7 +434,7 @@ class _Comparison:
         # Noise that may be of the higher precision as well as of a leak: the lower one may have lost one
         # component of a quantity wholly, and not the others.
         least = quantity.base.absolute / SAFETY
-        if self._coarse(name, least, quantity.error, agreeing=3) >= least:
+        if self._coarse(name, least, quantity.error, certain=False) >= least:
             return "noise of either precision"
         # Errors that are drawn of the same result again and again are one draw, which may be a lucky one.
         same = any(len(results) == 1 for results in quantity.seen.values())
@@ -447,13 +447,23 @@ class _Comparison:
             return "in the higher precision alone"
         return ""
 
-    def _coarse(self, name: str, least: float, most: Mapping[str, float], *, agreeing: int = 2) -> float:
-        """The noise of either side at spacings that are coarser than the lower precision, if credible."""
+    def _coarse(self, name: str, least: float, most: Mapping[str, float], *, certain: bool = True) -> float:
+        """The noise of either side at spacings that are coarser than the lower precision, if credible.
+
+        Args:
+            name: of the quantity.
+            least: noise below it need not be found.
+            most: by side, noise above it is not credible.
+            certain: whether it is to be rounding; else it only casts a doubt, for which inputs are not moved
+                one by one, and three spacings must agree instead of two.
+        """
         if least > max(most.values()):
             return 0.0
         together = self._lines()
         spacings = list(range(6, together.coarse + 3, 2))
-        for moving in ("", *(together.names if len(together.names) > 1 else ())):
+        agreeing = 2 if certain else 3
+        alone = together.names if certain and len(together.names) > 1 else ()
+        for moving in ("", *alone):
             lines = self._lines(moving)
             levels = {s: lines.steady(s, name, spacings, least, agreeing=agreeing) for s in SIDES}
             found = max((level for s, level in levels.items() if level <= most[s]), default=0.0)
