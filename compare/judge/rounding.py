@@ -454,15 +454,15 @@ class _Comparison:
             name: of the quantity.
             least: noise below it need not be found.
             most: by side, noise above it is not credible.
-            certain: whether it is to be rounding; else it only casts a doubt, for which inputs are not moved
-                one by one, and three spacings must agree instead of two.
+            certain: whether it is to be rounding; else it only casts a doubt, for which three spacings must
+                agree instead of two.
         """
         if least > max(most.values()):
             return 0.0
         together = self._lines()
         spacings = list(range(6, together.coarse + 3, 2))
         agreeing = 2 if certain else 3
-        alone = together.names if certain and len(together.names) > 1 else ()
+        alone = together.names if len(together.names) > 1 else ()
         for moving in ("", *alone):
             lines = self._lines(moving)
             levels = {s: lines.steady(s, name, spacings, least, agreeing=agreeing) for s in SIDES}
