@@ -474,3 +474,12 @@ def test_threads_and_rounds_must_be_one_or_more():
 def test_a_variant_that_nobody_has_is_named_with_the_nearest():
     with pytest.raises(UnavailableError, match="did you mean 'eager'"):
         next(bench(["root_finding"], only=["eagre"]))
+
+
+def test_of_benches_with_one_round_nothing_is_certain(tmp_path):
+    place = environment(["root_finding"], ["float32"], "cpu")
+    for name, run in (("a", 1.0), ("b", 5.0)):
+        saved.save(tmp_path / name, saved.Bench(place, 1, 1, (timed(runs=[run]),)))
+    found = difference(tmp_path / "a", tmp_path / "b")
+    assert found.times[0].raw == pytest.approx(5)
+    assert found.slower(1.1) == ()

@@ -122,6 +122,9 @@ def _time(name: str, old: Timed, new: Timed, machine: float) -> TimeChange:
     if refused := _refused(old, new):
         unchanged = old.refused == new.refused
         return TimeChange(name, None, float("nan"), "" if unchanged else refused)
+    drift, raw = np.exp(machine), float(np.exp(_medians(old, new)))
+    if min(len(old.samples), len(new.samples)) == 1:  # of one sample alone nothing is certain
+        return TimeChange(name, Estimate(raw / drift, 0.0, float("inf")), raw, "")
     found = stats.bootstrap(
         (_steps(new), _steps(old)),
         lambda a, b, axis=-1: np.median(a, axis=axis) / np.median(b, axis=axis),
@@ -130,9 +133,7 @@ def _time(name: str, old: Timed, new: Timed, machine: float) -> TimeChange:
         method="percentile",
         rng=np.random.default_rng(0),
     )
-    drift = np.exp(machine)
     low, high = (float(end / drift) for end in found.confidence_interval)
-    raw = float(np.exp(_medians(old, new)))
     return TimeChange(name, Estimate(raw / drift, low, high), raw, "")
 
 
