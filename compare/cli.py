@@ -208,8 +208,8 @@ def bench(
         ),
     ] = None,
     *,
-    dtype: Annotated[str, typer.Option(metavar="float32|float64")] = "float32",
-    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu")] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="float32|float64|both")] = "float32",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu|both")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Cores that each side may use.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often every variant is run, in turns.")] = 15,
     variant: Annotated[
@@ -218,7 +218,10 @@ def bench(
     ] = None,
     sweep: Annotated[
         list[str] | None,
-        typer.Option(metavar="SIZE=N,N,...", help="Sizes to time: width, points or steps; may be repeated."),
+        typer.Option(
+            metavar="SIZE=N,N,...",
+            help="Sizes to time: width, points or steps (or dtype, or device); may be repeated.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -241,22 +244,27 @@ def bench(
 
     trained = [statement.name for statement in scenarios.ALL if statement.training]
     chosen = [scenarios.get(name).name for name in dict.fromkeys(names or trained)]
-    kind = _choose("dtype", dtype, DTYPES)
-    place = twins.resolve(_choose("device", device, DEVICES))
-    sizes = _sizes(sweep or [])
+    sizes, words = _sweeps(sweep or [])
+    asked = {
+        "dtype": DTYPES if dtype == "both" else (dtype,),
+        "device": ("cpu", "gpu") if device == "both" else (device,),
+    } | words
+    dtypes = [_choose("dtype", kind, DTYPES, "both") for kind in asked["dtype"]]
+    devices = [twins.resolve(_choose("device", where, DEVICES, "both")) for where in asked["device"]]
+    place: Device = "gpu" if "gpu" in devices else "cpu"
     directory = output or RUNS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
     traces = _directory(directory / "traces") if profile else None
     groups = timing.bench(
         chosen,
-        dtype=kind,
-        device=place,
+        dtypes=dtypes,
+        devices=devices,
         threads=threads,
         rounds=rounds,
         only=variant,
         sweep=sizes,
         traces=traces,
     )
-    finished = saved.Bench(environment(chosen, (kind,), place), threads, rounds, ())
+    finished = saved.Bench(environment(chosen, dtypes, place), threads, rounds, ())
     with _Interruptible() as interrupt:
         for group in _progress(groups, None, "Timing"):
             finished = replace(finished, timed=(*finished.timed, *group))
@@ -286,20 +294,23 @@ def _directory(path: Path) -> Path:
     return path
 
 
-def _sizes(sweep: "Sequence[str]") -> dict[str, list[int]]:
-    """``width=10,100`` and the like, by name."""
+def _sweeps(sweep: "Sequence[str]") -> tuple[dict[str, list[int]], dict[str, tuple[str, ...]]]:
+    """``width=10,100`` and the like, by name; and ``dtype`` and ``device``, whose values are no numbers."""
     from scenarios import UnavailableError
 
-    sizes = {}
+    sizes, words = {}, {}
     for text in sweep:
         name, _, listed = text.partition("=")
+        if name in {"dtype", "device"}:
+            words[name] = tuple(listed.split(","))
+            continue
         try:
             sizes[name] = [round(float(size)) for size in listed.split(",")]
         except (ValueError, OverflowError):
             raise UnavailableError(
                 f"--sweep {text}: write a size and its values, such as width=10,100."
             ) from None
-    return sizes
+    return sizes, words
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Draws a record's curves as SVG, one figure of one idea each."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -14,7 +14,7 @@ from compare import describe
 from compare.record import Record
 from compare.timing.bench import Timed
 from compare.timing.saved import Bench
-from compare.timing.table import cost, floor, rivals, swept
+from compare.timing.table import Line, cost, floor, rivals, swept
 
 # The two sides are told apart by colour (a pair safe for colour-blind readers) and by line.
 _STYLE: dict[str, dict[str, Any]] = {
@@ -59,8 +59,8 @@ def draw_bench(bench: Bench) -> Iterator[Drawing]:
             least = floor(told)
             caption = f"{title}: a step of each variant, as a multiple of {least.name}, with 95 % intervals"
             yield Drawing(caption, _svg(multiples(told, least)))
-    for scenario, name, line in swept(bench.timed):
-        yield Drawing(f"{scenario}: seconds of a run against {name}", _svg(scaling(name, line)))
+    for line in swept(bench.timed):
+        yield Drawing(f"{line.title}: seconds of a run against {line.size}", _svg(scaling(line)))
 
 
 def multiples(group: Sequence[Timed], least: Timed) -> Figure:
@@ -81,16 +81,19 @@ def multiples(group: Sequence[Timed], least: Timed) -> Figure:
     return figure
 
 
-def scaling(name: str, line: Mapping[str, Mapping[int, Timed]]) -> Figure:
+def scaling(line: Line) -> Figure:
     """Seconds against a size, both logarithmic, a line for every variant."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
-    for variant, points in line.items():
+    for variant, points in line.points.items():
         dashes = "--" if variant.startswith("functional") else "-"
         axes.loglog(
             sorted(points), [cost(points[size]) for size in sorted(points)], dashes, marker="o", label=variant
         )
-    axes.set_xlabel(name)
+    values = sorted({size for points in line.points.values() for size in points})
+    axes.set_xticks(values, [f"{size:g}" for size in values])
+    axes.minorticks_off()
+    axes.set_xlabel(line.size)
     axes.set_ylabel("seconds of a run")
     axes.legend(fontsize="small")
     return figure

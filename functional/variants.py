@@ -3,6 +3,7 @@
 Every variant trains with the twin's own step; what differs is how much of the run is compiled at once.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import optax
 
 from functional.arrays import Pytree, enter, leave, running, select
 from functional.optimizer import resume
-from scenarios import Device, Dtype, Session, Statement, unavailable
+from scenarios import Device, Dtype, Session, Statement, UnavailableError, unavailable
 
 Carry = tuple[Any, ...]
 
@@ -96,6 +97,17 @@ _VARIANTS = {
     "jitted step": _jitted_step,
     "scan": _scan,
     "ahead of time": _scan,
+    "single-kernel scan": _scan,
+}
+
+#: By variant, the flags that XLA must have found in the environment's ``XLA_FLAGS`` when it started. On the
+#: CPU, XLA runs a loop as a sequence of small kernels, each of which costs a call; a loop that it deems small
+#: becomes one function, unless its products are left to a library (docs/timing.md).
+FLAGS = {
+    "single-kernel scan": (
+        "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000000 "
+        "--xla_cpu_experimental_ynn_fusion_type="
+    )
 }
 
 
@@ -106,9 +118,9 @@ def variants(statement: Statement, device: Device = "auto") -> tuple[str, ...]:
         UnavailableError: there is no such device.
         ValueError: the scenario trains nothing.
     """
-    select(device)
     statement.require_training()
-    return tuple(_VARIANTS)
+    flagged = FLAGS if select(device).platform != "cpu" else ()
+    return tuple(name for name in _VARIANTS if name not in flagged)
 
 
 @contextmanager
@@ -125,12 +137,16 @@ def session(statement: Statement, variant: str, dtype: Dtype = "float32", device
     """A variant of a training, its phases apart.
 
     Raises:
-        UnavailableError: the training has no such variant, or there is no such device.
+        UnavailableError: the training has no such variant, the process lacks the flags for it, or there is no
+            such device.
         ValueError: the scenario trains nothing.
     """
     offered = variants(statement, device)
     if variant not in offered:
         raise unavailable(f"variant of {statement.name}", variant, offered)
+    flags = FLAGS.get(variant, "")
+    if not set(flags.split()) <= set(os.environ.get("XLA_FLAGS", "").split()):
+        raise UnavailableError(f"'{variant}' needs XLA_FLAGS='{flags}' in the environment before JAX starts.")
     if variant == "op by op":
         training = statement.require_training()
         statement = replace(statement, training=replace(training, steps=min(training.steps, _STEPS_OP_BY_OP)))

@@ -4,7 +4,7 @@ import pytest
 from floor.variants import LAYOUT, variants
 
 import scenarios
-from compare.timing.bench import judged
+from compare.timing.judging import judged
 from scenarios.sizes import scaled
 
 

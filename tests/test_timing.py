@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import functional.variants
 import scenarios
 from compare.record import UnreadableRunError
 from compare.runner import environment
 from compare.timing import bench as timing
 from compare.timing import saved, table
-from compare.timing.bench import Timed, bench, judged
+from compare.timing.bench import Timed, bench
 from compare.timing.clock import WITNESSED, Opened, Sample, refusal, sample, unfinished, warm_up
 from compare.timing.difference import changes, difference
+from compare.timing.judging import judged
 from compare.timing.statistics import crossover, estimate, growth, ratios, stationary
 from scenarios import Session, UnavailableError
 from scenarios.sizes import SIZES, scaled
@@ -267,13 +269,15 @@ def test_a_size_that_does_not_exist_is_named(name, sizes, sentence):
     assert str(caught.value) == sentence
 
 
+# In processes of their own.
+APART = {"compiled step", *functional.variants.FLAGS}
 VARIANTS = [
     (module, statement.name, variant)
     for module in timing.MODULES.values()
     for statement in scenarios.ALL
     if statement.training
     for variant in __import__(module, fromlist=["variants"]).variants(statement, "cpu")
-    if variant != "compiled step" and (variant != "op by op" or statement.name == "root_finding")
+    if variant not in APART and (variant != "op by op" or statement.name == "root_finding")
 ]
 
 
@@ -288,7 +292,7 @@ def test_every_variant_trains_as_the_twin_of_the_other_side_does(module, name, v
 def test_a_variant_starts_afresh_at_every_run(module, name):
     statement = scaled(scenarios.get(name), steps=3)
     offered = __import__(module, fromlist=["variants"])
-    for variant in set(offered.variants(statement, "cpu")) - {"compiled step"}:
+    for variant in set(offered.variants(statement, "cpu")) - APART:
         session = offered.session(statement, variant, "float64", "cpu")
         if session.compile:
             session.compile()
@@ -304,7 +308,7 @@ def test_a_variant_starts_afresh_at_every_run(module, name):
 COMPILED = """
 import numpy as np
 import scenarios
-from compare.timing.bench import judged
+from compare.timing.judging import judged
 from imperative.variants import session
 from scenarios.sizes import scaled
 
@@ -320,6 +324,46 @@ assert compiled.compiling() > 0
 def test_a_compiled_step_trains_as_the_other_side_does_and_starts_afresh():
     # In a process of its own: the compiler cannot look through the checks of types that tests put in.
     subprocess.run([sys.executable, "-c", COMPILED], check=True)
+
+
+SINGLE = """
+import os
+import numpy as np
+from functional.variants import FLAGS, session
+
+os.environ["XLA_FLAGS"] = FLAGS["single-kernel scan"]
+import jax
+import scenarios
+from compare.timing.judging import judged
+from scenarios.sizes import scaled
+
+for name in ("sine_polynomial", "sine_network"):
+    statement = scaled(scenarios.get(name), steps=16)
+    assert judged(statement, "functional.variants", "single-kernel scan", "float64", "cpu") == ""
+compiled = jax.jit(lambda x: jax.lax.scan(lambda c, _: (np.ones((9, 9)) @ c, None), x, length=99)[0])
+assert "xla_cpu_small_call" in compiled.lower(np.ones((9, 900))).compile().as_text()
+"""
+
+
+def test_a_loop_that_is_compiled_as_one_function_trains_as_the_other_side_does():
+    # XLA reads its flags once in a process.
+    subprocess.run([sys.executable, "-c", SINGLE], check=True)
+
+
+def test_a_variant_that_needs_flags_is_refused_by_a_process_without_them():
+    statement = scaled(scenarios.get("root_finding"), steps=16)
+    why = judged(statement, "functional.variants", "single-kernel scan", "float64", "cpu")
+    assert why.startswith(
+        "UnavailableError: 'single-kernel scan' needs XLA_FLAGS='--xla_backend_extra_options="
+    )
+
+
+def test_a_variant_with_flags_of_its_own_is_judged_and_timed_in_processes_of_its_own():
+    (group,) = bench(["root_finding"], rounds=2, only=["scan", "single-kernel scan"], sweep={"steps": [16]})
+    assert [(one.variant, one.refused, len(one.samples)) for one in group] == [
+        ("scan", "", 2),
+        ("single-kernel scan", "", 2),
+    ]
 
 
 def test_a_variant_that_computes_something_else_is_not_timed():
@@ -368,9 +412,11 @@ def test_a_bench_is_saved_whole_and_read_back(one_bench, tmp_path):
     saved.save(tmp_path / "new", one_bench)
     assert saved.load(tmp_path / "new") == one_bench
     assert saved.load(tmp_path) is None
-    (tmp_path / "new" / saved.FILE).write_text("{}")
-    with pytest.raises(UnreadableRunError):
-        saved.load(tmp_path / "new")
+    file = tmp_path / "new" / saved.FILE
+    for changed in ("{}", file.read_text().replace('"rounds": 3', '"rounds": 4')):
+        file.write_text(changed)
+        with pytest.raises(UnreadableRunError):
+            saved.load(tmp_path / "new")
 
 
 def test_a_bench_is_shown_in_a_table_for_each_size_and_one_for_the_growth(one_bench):

@@ -9,17 +9,15 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 import scenarios
 from compare import twins
-from compare.judge import SIDES, examine
-from compare.judge.training import State, advanced, function, inputs
+from compare.judge import SIDES
 from compare.timing.clock import Opened, Request, Sample, refusal
 from compare.timing.statistics import Estimate, estimate, ratios
-from scenarios import Device, Dtype, Result, Session, Statement, UnavailableError, unavailable
+from scenarios import Device, Dtype, UnavailableError, unavailable
 from scenarios.sizes import scaled
 
 #: Where each side keeps its variants.
@@ -30,9 +28,6 @@ ROUNDS = 15
 
 #: Steps of a run that is traced: a trace of thousands is too large to look at.
 TRACED = 20
-
-#: Steps of a run that a variant is judged by, from the start and from half-way.
-JUDGED = 8
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,8 @@ class Timed:
 def bench(
     names: Sequence[str],
     *,
-    dtype: Dtype = "float32",
-    device: Device = "cpu",
+    dtypes: Sequence[Dtype] = ("float32",),
+    devices: Sequence[Device] = ("cpu",),
     threads: int = 1,
     rounds: int = ROUNDS,
     only: Sequence[str] | None = None,
@@ -101,8 +96,8 @@ def bench(
 
     Args:
         names: of scenarios.
-        dtype: of the run.
-        device: ``cpu`` or ``gpu``.
+        dtypes: of the runs; each is a group.
+        devices: each is a group; ``auto`` is the GPU if both sides see one.
         threads: cores that each side may use; both are kept on the same ones.
         rounds: how often each variant is run, in turns with all others.
         only: variants by name; all by default.
@@ -112,102 +107,114 @@ def bench(
             writes none.
 
     Raises:
-        UnavailableError: a scenario, a size of it or a variant does not exist, a scenario trains nothing, or
-            threads or rounds are less than 1.
+        UnavailableError: a scenario, a size of it, a variant or a device does not exist, a scenario trains
+            nothing, or threads or rounds are less than 1.
     """
     if threads < 1 or rounds < 1:
         raise UnavailableError(f"threads={threads} and rounds={rounds}: both are 1 or more.")
-    sweep = sweep or {}
+    sweep, places = sweep or {}, dict.fromkeys(map(twins.resolve, devices))
+    grid = [dict(zip(sweep, sizes, strict=True)) for sizes in product(*sweep.values())]
     groups = [
-        (name, dict(zip(sweep, sizes, strict=True))) for name in names for sizes in product(*sweep.values())
+        tuple(
+            Timed(name, sizes, dtype, device, side, variant, "", None, ())
+            for side, module in modules.items()
+            for variant in _offered(name, sizes, module, device)
+        )
+        for name, dtype, device, sizes in product(names, dict.fromkeys(dtypes), places, grid)
     ]
-    statements = [scaled(scenarios.get(name), **sizes) for name, sizes in groups]
-    for statement in statements:
-        if statement.training is None:
-            raise UnavailableError(f"{statement.name} trains nothing, and only training runs are timed.")
-    offered = [
-        {side: tuple(import_module(module).variants(statement, device)) for side, module in modules.items()}
-        for statement in statements
-    ]
-    every = dict.fromkeys(variant for sides in offered for names in sides.values() for variant in names)
+    every = dict.fromkeys(one.variant for group in groups for one in group)
     for variant in only or ():
         if variant not in every:
             raise unavailable("variant", variant, list(every))
-    for (_, sizes), statement, sides in zip(groups, statements, offered, strict=True):
-        chosen = [
-            Timed(statement.name, sizes, dtype, device, side, variant, "", None, ())
-            for side, names in sides.items()
-            for variant in names
-            if only is None or variant in only
-        ]
-        if chosen:
-            yield _group(statement, chosen, threads, rounds, modules)
-            if traces is not None:
-                _trace(chosen, statement.require_training().steps, threads, modules, traces)
+    with _Workers(threads) as judges:
+        for group in groups:
+            chosen = [one for one in group if only is None or one.variant in only]
+            if chosen:
+                with _Workers(threads) as workers:
+                    yield _group(chosen, judges, workers, rounds, modules)
+                if traces is not None:
+                    with _Workers(threads) as workers:
+                        _trace(chosen, workers, modules, traces)
+
+
+def _offered(name: str, sizes: Mapping[str, int], module: str, device: Device) -> tuple[str, ...]:
+    """The variants that a side has of a training."""
+    statement = scaled(scenarios.get(name), **sizes)
+    if statement.training is None:
+        raise UnavailableError(f"{statement.name} trains nothing, and only training runs are timed.")
+    return tuple(import_module(module).variants(statement, device))
 
 
 def _group(
-    statement: Statement,
     chosen: Sequence[Timed],
-    threads: int,
+    judges: "_Workers",
+    workers: "_Workers",
     rounds: int,
     modules: Mapping[str, str],
 ) -> tuple[Timed, ...]:
     """All variants of one statement, in turns."""
     rivals: list[Timed] = []
-    sessions: dict[int, tuple[str, int]] = {}
-    with ExitStack() as stack:
-        workers = {side: stack.enter_context(_Worker(m, threads)) for side, m in modules.items()}
-        for rival in chosen:
-            refused = judged(statement, modules[rival.side], rival.variant, rival.dtype, rival.device)
-            opened = None
-            if not refused:
-                request = Request(rival.scenario, rival.sizes, rival.variant, rival.dtype, rival.device)
-                answer = workers[rival.side].ask(request)
-                refused, opened = answer.error, answer.opened
-            if opened is not None:
-                sessions[len(rivals)] = rival.side, answer.session
-            rivals.append(replace(rival, refused=refused, opened=opened))
-        taken = _rounds(workers, sessions, rounds)
-    rivals = [replace(rival, samples=tuple(taken.get(i, ()))) for i, rival in enumerate(rivals)]
+    sessions: dict[int, tuple[_Worker, int]] = {}
+    for rival in chosen:
+        module = modules[rival.side]
+        request = Request(rival.scenario, rival.sizes, rival.variant, rival.dtype, rival.device)
+        # In an environment like the one that it is timed in, since that may change what it computes.
+        answer = judges.of(module, rival.variant, "compare.timing.judging").ask(
+            replace(request, judged=module)
+        )
+        if not answer.error:
+            worker = workers.of(module, rival.variant, module)
+            answer = worker.ask(request)
+            if answer.opened is not None:
+                sessions[len(rivals)] = worker, answer.session
+        rivals.append(replace(rival, refused=answer.error, opened=answer.opened))
+    taken, lost = _rounds(sessions, rounds)
+    rivals = [
+        replace(r, samples=tuple(taken.get(i, ())), refused=r.refused or lost.get(i, ""))
+        for i, r in enumerate(rivals)
+    ]
     return tuple(
-        replace(r, refused=refusal(r.samples, r.opened.unfinished, threads) or _uneven(r, rivals))
-        if r.opened
+        replace(r, refused=refusal(r.samples, r.opened.unfinished, workers.threads) or _uneven(r, rivals))
+        if r.opened and not r.refused
         else r
         for r in rivals
     )
 
 
-def _trace(
-    chosen: Sequence[Timed], steps: int, threads: int, modules: Mapping[str, str], directory: Path
-) -> None:
+def _trace(chosen: Sequence[Timed], workers: "_Workers", modules: Mapping[str, str], directory: Path) -> None:
     """Write a trace of every variant that can be traced; nothing is timed any more."""
-    for side, module in modules.items():
-        if not hasattr(import_module(module), "profiled"):
-            continue
-        with _Worker(module, threads) as worker:
-            for one in chosen:
-                if one.side == side:
-                    few = {**one.sizes, "steps": min(steps, TRACED)}
-                    sizes = "".join(f"-{name}-{size}" for name, size in one.sizes.items())
-                    target = directory / f"{one.scenario}{sizes}-{side}-{one.variant.replace(' ', '-')}"
-                    request = Request(one.scenario, few, one.variant, one.dtype, one.device)
-                    worker.ask(replace(request, trace=str(target.absolute())))
+    for one in chosen:
+        module = modules[one.side]
+        if hasattr(import_module(module), "profiled"):
+            steps = scaled(scenarios.get(one.scenario), **one.sizes).require_training().steps
+            few = {**one.sizes, "steps": min(steps, TRACED)}
+            sizes = "".join(f"-{name}-{size}" for name, size in one.sizes.items())
+            target = directory / f"{one.scenario}{sizes}-{one.side}-{one.variant.replace(' ', '-')}"
+            request = Request(one.scenario, few, one.variant, one.dtype, one.device)
+            worker = workers.of(module, one.variant, module)
+            worker.ask(replace(request, trace=str(target.absolute())))
 
 
 def _rounds(
-    workers: Mapping[str, "_Worker"], sessions: Mapping[int, tuple[str, int]], rounds: int
-) -> dict[int, list[Sample]]:
-    """A B C, C B A, A B C, …: what slows the machine down for a while slows down all of them."""
+    sessions: Mapping[int, "tuple[_Worker, int]"], rounds: int
+) -> tuple[dict[int, list[Sample]], dict[int, str]]:
+    """A B C, C B A, A B C, …: what slows the machine down for a while slows down all of them.
+
+    Returns:
+        The samples, and why there are no more of those that were lost on the way.
+    """
     taken: dict[int, list[Sample]] = {index: [] for index in sessions}
+    lost: dict[int, str] = {}
     for turn in range(rounds):
         for index in list(sessions)[:: -1 if turn % 2 else 1]:
-            side, session = sessions[index]
-            answer = workers[side].ask(Request(session=session))
-            if answer.sample is None:
-                raise RuntimeError(f"{side}: {answer.error}")
-            taken[index].append(answer.sample)
-    return taken
+            if index not in lost:
+                worker, session = sessions[index]
+                answer = worker.ask(Request(session=session))
+                if answer.sample is None:
+                    lost[index] = answer.error
+                else:
+                    taken[index].append(answer.sample)
+    return taken, lost
 
 
 def _uneven(rival: Timed, rivals: Sequence[Timed]) -> str:
@@ -221,57 +228,6 @@ def _uneven(rival: Timed, rivals: Sequence[Timed]) -> str:
     return ""
 
 
-def judged(statement: Statement, module: str, variant: str, dtype: Dtype, device: Device) -> str:
-    """Why a variant does not compute what the other side's twin does; empty if it does.
-
-    Args:
-        statement: of a training.
-        module: with the variants of a side.
-        variant: by name.
-        dtype: whose verdict counts.
-        device: to run on.
-    """
-    offered = import_module(module)
-
-    def run(asked: Statement, precision: str, _: int | None) -> Result:
-        session: Session = offered.session(asked, variant, precision, device)
-        if session.compile is not None:
-            session.compile()
-        handle = session.launch(session.prepare())
-        session.finish(handle)
-        return Result(values={}, converged=session.leave(handle))
-
-    pair = twins.load(statement.name)
-    other: Any = pair.imperative if module.startswith("functional") else pair.functional
-
-    def reference(asked: Statement, precision: str, _: int | None) -> Result:
-        result: Result = other.run(asked, dtype=precision, device=device, every=None)
-        return result
-
-    def told(asked: Statement, precision: str, every: int | None) -> Result:
-        return Result(values={}, converged=reference(asked, precision, every).converged)
-
-    training = statement.require_training()
-    start = State(0, statement.start, statement.state)
-    halfway = advanced(reference, statement, start, training.steps // 2)
-    steps = min(JUDGED, training.steps)
-    for state in (start, halfway):
-        try:
-            found = examine(
-                function(run, statement, steps), function(told, statement, steps), inputs(statement, state)
-            )
-        except Exception as error:  # noqa: BLE001  # whatever a variant raises is why it has no figure
-            return f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        findings = found.higher if dtype == "float64" else found.lower
-        for finding in findings:
-            if finding.word in {"different", "undecided"}:
-                after = state.step + steps
-                return f"it computes something else: {finding.quantity} is {finding.word} after step {after}"
-        if all(f.word == "vacuous" for f in findings):
-            return f"nothing of it could be compared after step {state.step + steps}"
-    return ""
-
-
 class _Answer(msgspec.Struct, forbid_unknown_fields=True):
     opened: Opened | None = None
     session: int = -1
@@ -279,16 +235,38 @@ class _Answer(msgspec.Struct, forbid_unknown_fields=True):
     error: str = ""
 
 
+class _Workers(ExitStack):
+    """The processes of a group, each started when it is first asked for."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self.threads = threads
+        self._started: dict[tuple[str, str], _Worker] = {}
+
+    def of(self, module: str, variant: str, loads: str) -> "_Worker":
+        """The process for a variant of a module.
+
+        Args:
+            module: with the variants of a side.
+            variant: by name; one that must be compiled with flags of its own is given a process of its own.
+            loads: the module that the process begins with.
+        """
+        flags: str = getattr(import_module(module), "FLAGS", {}).get(variant, "")
+        if (loads, flags) not in self._started:
+            self._started[loads, flags] = self.enter_context(_Worker(loads, self.threads, flags))
+        return self._started[loads, flags]
+
+
 class _Worker:
     """A process of its own for one side."""
 
-    def __init__(self, module: str, threads: int) -> None:
+    def __init__(self, module: str, threads: int, flags: str = "") -> None:
         self.command = (sys.executable, "-m", "compare.timing.worker", module, str(threads))
         few = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" if threads == 1 else ""
         self.environment = {
             **os.environ,
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {few}".strip(),
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {few} {flags}".strip(),
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

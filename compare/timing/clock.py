@@ -132,6 +132,7 @@ class Request:
         variant: by name; None asks for a sample.
         session: the number of the open one.
         trace: where to write a trace of a run of the variant, instead of opening it; empty for none.
+        judged: the module of the variant, which is to be judged instead of opened; empty if it is not.
     """
 
     scenario: str = ""
@@ -141,6 +142,7 @@ class Request:
     device: Device = "cpu"
     session: int = 0
     trace: str = ""
+    judged: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Puts a bench, and what changed between two, into tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from compare.describe import Table, seconds
 from compare.timing.bench import Timed
+from compare.timing.clock import Opened
 from compare.timing.difference import Difference
 from compare.timing.saved import Bench
 from compare.timing.statistics import Estimate, crossover, growth
@@ -18,8 +20,8 @@ LEGEND = (
     "interval holds 1. dispatch: the share of a run after which the call came back. first call: with "
     "whatever it compiles. compile: traced and compiled ahead of the first call, or, after 'of it', the part "
     "of the first call that the framework says it compiled. pays after: steps after which the first call has "
-    "paid for itself against the side's own uncompiled variant. transfer: copying the parameters out. host: "
-    "what the first run added to the peak of the process."
+    "paid for itself against the side's own uncompiled variant. transfer: copying the parameters out. "
+    "memory: what the first run added to the peak of the process, and the peak on a device that is another."
 )
 
 
@@ -44,7 +46,16 @@ def tables(bench: Bench) -> Iterator[Table]:
     """A table for every group of rivals, the fastest first, and one for every size that was swept."""
     for title, group in rivals(bench.timed):
         yield _group(title, group)
-    yield from _sweeps(bench.timed)
+    lines = list(swept(bench.timed))
+    for line in lines:
+        yield _growth(line)
+    yield from _devices(lines)
+
+
+def unmeasured(bench: Bench) -> str:
+    """What the bench says nothing of; empty if it lacks nothing."""
+    missing = [name for name in ("cpu", "gpu") if name not in {timed.device for timed in bench.timed}]
+    return f"Not measured: {' and '.join(name.upper() for name in missing)}." if missing else ""
 
 
 def _group(title: str, group: Sequence[Timed]) -> Table:
@@ -62,7 +73,7 @@ def _group(title: str, group: Sequence[Timed]) -> Table:
             "compile",
             "pays after",
             "transfer",
-            "host",
+            "memory",
             "",
         ),
         tuple(rows),
@@ -90,9 +101,15 @@ def _row(timed: Timed, least: Timed, group: Sequence[Timed]) -> tuple[str, ...]:
         compiled,
         "–" if pays is None else f"{pays:.0f} steps",
         seconds(timed.per_step("transfer").median * timed.steps),
-        "–" if opened.host is None else f"{opened.host / 2**20:.0f} MiB",
+        _memory(opened),
         "; ".join(notes),
     )
+
+
+def _memory(opened: Opened) -> str:
+    shares = {"": opened.host, " on the device": opened.device}
+    told = [f"{size / 2**20:.0f} MiB{where}" for where, size in shares.items() if size is not None]
+    return ", ".join(told) or "–"
 
 
 def interval(step: Estimate) -> str:
@@ -107,49 +124,60 @@ def ratio(found: Estimate) -> str:
     return f"{found.median:.2g} ({found.low:.2g} to {found.high:.2g})"
 
 
-def _sweeps(timed: Sequence[Timed]) -> Iterator[Table]:
-    for scenario, name, line in swept(timed):
-        yield _growth(scenario, name, line)
+@dataclass(frozen=True)
+class Line:
+    """How a training was timed at three or more values of one size, all others at their least.
+
+    Attributes:
+        scenario, dtype, device: what was run.
+        size: the name of what grows.
+        points: by variant and value.
+    """
+
+    scenario: str
+    dtype: str
+    device: str
+    size: str
+    points: Mapping[str, Mapping[int, Timed]]
+
+    @property
+    def title(self) -> str:
+        """What was run."""
+        return f"{self.scenario} ({self.dtype}, {self.device})"
 
 
-def swept(timed: Sequence[Timed]) -> Iterator[tuple[str, str, dict[str, dict[int, Timed]]]]:
-    """By scenario and size of three values or more: every variant at each, other sizes at their least."""
-    for scenario in dict.fromkeys(t.scenario for t in timed):
-        ours = [t for t in timed if t.scenario == scenario and not t.refused]
+def swept(timed: Sequence[Timed]) -> Iterator[Line]:
+    """Every size that was swept, of every training, on every device."""
+    told = [t for t in timed if not t.refused]
+    for key in dict.fromkeys((t.scenario, t.dtype, t.device) for t in told):
+        ours = [t for t in told if (t.scenario, t.dtype, t.device) == key]
         for name in dict.fromkeys(name for t in ours for name in t.sizes):
-            line = _line(ours, name)
-            if any(len(points) >= SIZES for points in line.values()):
-                yield scenario, name, line
+            points = _points(ours, name)
+            if any(len(values) >= SIZES for values in points.values()):
+                yield Line(*key, name, points)
 
 
-def _line(timed: Sequence[Timed], name: str) -> dict[str, dict[int, Timed]]:
+def _points(timed: Sequence[Timed], name: str) -> dict[str, dict[int, Timed]]:
     """By variant and size, where all other sizes are the smallest."""
     least = {n: min(t.sizes[n] for t in timed) for t in timed for n in t.sizes if n != name}
-    line: dict[str, dict[int, Timed]] = {}
+    points: dict[str, dict[int, Timed]] = {}
     for t in timed:
         if all(t.sizes[n] == least[n] for n in t.sizes if n != name):
-            line.setdefault(t.name, {})[t.sizes[name]] = t
-    return line
+            points.setdefault(t.name, {})[t.sizes[name]] = t
+    return points
 
 
-def _growth(scenario: str, name: str, line: dict[str, dict[int, Timed]]) -> Table:
-    def exponent(points: dict[int, Timed], phase: str) -> str:
+def _growth(line: Line) -> Table:
+    def exponent(points: Mapping[int, Timed], phase: str) -> str:
         costs = [cost(t, phase) for t in points.values()]
         if len(points) < SIZES or not all(costs):
             return "–"
         found = growth(list(points), costs)
         return f"{found.exponent:.2f} ({found.low:.2f} to {found.high:.2f})"
 
-    def ahead(points: dict[int, Timed], others: dict[int, Timed]) -> str:
-        sizes = sorted(points.keys() & others.keys())
-        if len(sizes) < SIZES:
-            return "–"
-        where = crossover(sizes, *([cost(side[s], "run") for s in sizes] for side in (points, others)))
-        return "never" if where is None else f"from {where:.2g}"
-
-    first = next(iter(line))
+    first = next(iter(line.points))
     return Table(
-        f"{scenario}: how the cost grows with {name}",
+        f"{line.title}: how the cost grows with {line.size}",
         ("variant", "run ∝ size to the", "first call", "host memory", f"faster than {first}"),
         tuple(
             (
@@ -157,11 +185,33 @@ def _growth(scenario: str, name: str, line: dict[str, dict[int, Timed]]) -> Tabl
                 exponent(points, "run"),
                 exponent(points, "first"),
                 exponent(points, "host"),
-                ahead(points, line[first]) if variant != first else "–",
+                _ahead(points, line.points[first]) if variant != first else "–",
             )
-            for variant, points in line.items()
+            for variant, points in line.points.items()
         ),
     )
+
+
+def _devices(lines: Sequence[Line]) -> Iterator[Table]:
+    """For every size that was swept on both devices, where the GPU begins to win."""
+    here = {(x.scenario, x.dtype, x.size): x.points for x in lines if x.device == "cpu"}
+    for line in lines:
+        other = here.get((line.scenario, line.dtype, line.size))
+        if line.device == "gpu" and other is not None:
+            yield Table(
+                f"{line.scenario} ({line.dtype}): where the GPU begins to win, by {line.size}",
+                ("variant", "faster on the GPU"),
+                tuple((v, _ahead(p, other[v])) for v, p in line.points.items() if v in other),
+            )
+
+
+def _ahead(points: Mapping[int, Timed], others: Mapping[int, Timed]) -> str:
+    """From which size on the first are faster than the others."""
+    sizes = sorted(points.keys() & others.keys())
+    if len(sizes) < SIZES:
+        return "–"
+    where = crossover(sizes, *([cost(side[s]) for s in sizes] for side in (points, others)))
+    return "never" if where is None else f"from {where:.2g}"
 
 
 def cost(timed: Timed, phase: str = "run") -> float:

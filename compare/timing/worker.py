@@ -17,6 +17,7 @@ import msgspec
 
 import scenarios
 from compare.timing.clock import Opened, Request, sample, unfinished, warm_up
+from compare.timing.judging import judged
 from scenarios import Session
 from scenarios.sizes import scaled
 
@@ -49,6 +50,10 @@ def _answer(request: Request, offered: Any, sessions: list[Session], cores: int 
         if request.variant is None:
             return {"sample": sample(sessions[request.session])}
         statement = scaled(scenarios.get(request.scenario), **request.sizes)
+        if request.judged:
+            return {
+                "error": judged(statement, request.judged, request.variant, request.dtype, request.device)
+            }
         if request.trace:
             traced = offered.session(statement, request.variant, request.dtype, request.device)
             for profiled in (nullcontext(), offered.profiled(Path(request.trace))):  # the first run compiles
