@@ -1,8 +1,9 @@
 """What a training run costs, as ratios within one run.
 
-One compiled scan against a Python loop of the jitted step, our eager loop against the note's, and the two
-commands as whole processes. Writes benchmarks/results/training.md. Rounds alternate A B A B; each ratio is
-the median over rounds. One thread on both sides.
+One compiled scan against a Python loop of the jitted step, our eager loop against the note's, what the
+harness adds to the runs that it asks for, and the two commands as whole processes. Writes
+benchmarks/results/training.md. Rounds alternate A B A B; each ratio is the median over rounds. One thread on
+both sides.
 """
 
 import os
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import jax
 import optax
@@ -26,11 +28,16 @@ import torch
 from torch import nn
 
 import functional
-import imperative
+import imperative.variants
 import scenarios
-from compare import describe
-from compare.runner import environment
+from compare import describe, twins
+from compare.judge import Trial
+from compare.record import Writer
+from compare.runner import DTYPES, compare, environment
+from compare.twins import Twins
 from functional.arrays import enter, running
+from scenarios import Result
+from scenarios.types import Twin
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 7
@@ -127,6 +134,45 @@ def note_sine_network() -> None:
         optimizer.step()
 
 
+def fused(name: str) -> Callable[[], object] | None:
+    """Our loop with Adam's single-kernel update; None where there is no Adam."""
+    statement = scenarios.get(name)
+    if "fused optimizer" not in imperative.variants.variants(statement, "cpu"):
+        return None
+    session = imperative.variants.session(statement, "fused optimizer", "float32", "cpu")
+    return lambda: session.launch(session.prepare())
+
+
+class Watched:
+    """A twin whose runs are counted, and timed."""
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin, self.seconds, self.runs = twin, 0.0, 0
+
+    def run(self, *args: Any, **options: Any) -> Result:  # noqa: ANN401  # whatever a twin takes
+        """What the twin runs."""
+        started = perf_counter()
+        try:
+            return self.twin.run(*args, **options)
+        finally:
+            self.seconds += perf_counter() - started
+            self.runs += 1
+
+
+def harness(name: str) -> tuple[int, float, float]:
+    """How many runs of the twins ``gradtwin run`` asks for, their seconds, and those of all the rest."""
+    pair = twins.load(name)
+    watched = Twins(pair.statement, Watched(pair.imperative), Watched(pair.functional))
+    with tempfile.TemporaryDirectory() as directory:
+        started = perf_counter()
+        trial, writer = Trial(watched), Writer(Path(directory) / "run", environment([name], DTYPES, "cpu"))
+        for dtype in DTYPES:
+            writer.add(compare(watched, dtype, trial=trial))
+        total = perf_counter() - started
+    within = watched.imperative.seconds + watched.functional.seconds
+    return watched.imperative.runs + watched.functional.runs, within, total - within
+
+
 def process(*command: str) -> float:
     """Seconds of a whole process, imports included."""
     with tempfile.TemporaryDirectory() as directory:
@@ -151,9 +197,19 @@ loss, gradients and parameters of every step. Nothing: the step is stripped to w
 
 ## Imperative: our eager loop against the note's
 
-| scenario | the note's loop | ours, nothing recorded | ratio |
-|---|---|---|---|
+| scenario | the note's loop | ours, nothing recorded | ratio | ours with the fused optimizer | ratio |
+|---|---|---|---|---|---|
 {imperative}
+
+## The harness
+
+Of `gradtwin run`, both dtypes, imports excluded: how many runs of either side the judge asked for (most of
+them of a single step, or of none), the seconds that they took, and what the harness added: measuring
+differences, looking at the clock, saving.
+
+| scenario | runs | seconds within | the harness added | share |
+|---|---|---|---|---|
+{harness}
 
 ## Whole processes, imports included, all cores
 
@@ -179,7 +235,20 @@ def main() -> None:
     for name in names:
         twin = getattr(imperative, name)
         note, ours, ratio = alternate(globals()[f"note_{name}"], lambda twin=twin: twin.run(every=None))
-        eager.append(f"| {name} | {note * 1e3:.0f} ms | {ours * 1e3:.0f} ms | {ratio:.2f}× |")
+        row = f"| {name} | {note * 1e3:.0f} ms | {ours * 1e3:.0f} ms | {ratio:.2f}× |"
+        if quick := fused(name):
+            note, ours, ratio = alternate(globals()[f"note_{name}"], quick)
+            row += f" {ours * 1e3:.0f} ms | {ratio:.2f}× |"
+        eager.append(row if quick else f"{row} – | – |")
+    added, judged = [], [0, 0.0, 0.0]
+    for statement in scenarios.ALL:
+        found = harness(statement.name)
+        judged = [a + b for a, b in zip(judged, found, strict=True)]
+        added.append((statement.name, *found))
+    rows = [
+        f"| {name} | {runs} | {within:.2f} s | {rest:.2f} s | {100 * rest / within:.1f} % |"
+        for name, runs, within, rest in (*added, ("together", *judged))
+    ]
     for variable in ("OMP_NUM_THREADS", "XLA_FLAGS"):
         os.environ.pop(variable)
     gradtwin = shutil.which("gradtwin", path=str(Path(sys.executable).parent)) or "gradtwin"
@@ -191,6 +260,7 @@ def main() -> None:
         machine=describe.machine(environment([], [], "cpu")),
         functional="\n".join(compiled),
         imperative="\n".join(eager),
+        harness="\n".join(rows),
         processes="\n".join(processes),
     )
     (RESULTS / "training.md").write_text(text, "utf-8")

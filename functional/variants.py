@@ -19,7 +19,7 @@ import optax
 
 from functional.arrays import Pytree, enter, leave, running, select
 from functional.optimizer import resume
-from scenarios import Device, Dtype, Session, Statement, UnavailableError, unavailable
+from scenarios import Device, Dtype, Session, Statement, Training, UnavailableError, unavailable
 
 Carry = tuple[Any, ...]
 
@@ -42,13 +42,6 @@ class _Training:
         """What a step is handed by the one before."""
         return (self.params,) if self.state is None else (self.params, self.state)
 
-    def step(self, carry: Carry, data: Pytree) -> Carry:
-        """The twin's own step, without what it returns for the record."""
-        rate = self.statement.require_training().learning_rate
-        if self.state is None:
-            return tuple(self.twin.step(*carry, **data, learning_rate=rate)[:-1])
-        return tuple(self.twin.step(*carry, optax.adam(rate), **data)[:-1])
-
 
 def _begin(statement: Statement, dtype: Dtype) -> _Training:
     twin = import_module(f"functional.{statement.name}")
@@ -57,13 +50,25 @@ def _begin(statement: Statement, dtype: Dtype) -> _Training:
     return _Training(statement, twin, params, data, None if plain else resume(params, statement.state))
 
 
+def _step(carry: Carry, data: Pytree, scenario: str, training: Training) -> Carry:
+    """The twin's own step, without what it returns for the record."""
+    twin, rate = import_module(f"functional.{scenario}"), training.learning_rate
+    if training.optimizer == "gradient descent":
+        return tuple(twin.step(*carry, **data, learning_rate=rate)[:-1])
+    return tuple(twin.step(*carry, optax.adam(rate), **data)[:-1])
+
+
+_jitted = jax.jit(_step, static_argnames=("scenario", "training"))
+
+
 def _op_by_op(training: _Training) -> Callable[[Carry, Pytree], Carry]:
     """One operation after the other, each dispatched by itself."""
+    name, how = training.statement.name, training.statement.require_training()
 
     def run(carry: Carry, data: Pytree) -> Carry:
         with jax.disable_jit():
-            for _ in range(training.statement.require_training().steps):
-                carry = training.step(carry, data)
+            for _ in range(how.steps):
+                carry = _step(carry, data, name, how)
         return carry
 
     return run
@@ -71,11 +76,11 @@ def _op_by_op(training: _Training) -> Callable[[Carry, Pytree], Carry]:
 
 def _jitted_step(training: _Training) -> Callable[[Carry, Pytree], Carry]:
     """A Python loop of the jitted step."""
-    step = jax.jit(training.step)
+    name, how = training.statement.name, training.statement.require_training()
 
     def run(carry: Carry, data: Pytree) -> Carry:
-        for _ in range(training.statement.require_training().steps):
-            carry = step(carry, data)
+        for _ in range(how.steps):
+            carry = _jitted(carry, data, name, how)
         return carry
 
     return run
