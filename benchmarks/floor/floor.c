@@ -2,6 +2,19 @@
 #include <stdlib.h>
 #include "adam.h"
 
+enum { LANES = 16, BLOCK = 5 }; /* numbers in a vector, and vectors that are summed beside each other */
+typedef REAL Row __attribute__((vector_size(16 * sizeof(REAL)), may_alias));
+
+/* The sum over a vector, in pairs: one after the other, each would wait for the one before. */
+static inline REAL total(Row v)
+{
+    REAL part[LANES];
+    for (long k = 0; k < LANES; k++) part[k] = v[k];
+    for (long half = LANES / 2; half; half /= 2)
+        for (long k = 0; k < half; k++) part[k] += part[k + half];
+    return part[0];
+}
+
 /* P = (a^3 - 3b)^2; p = (a, b). */
 void root_finding(REAL *p, REAL *first, REAL *second, long count, long steps, double rate)
 {
@@ -13,32 +26,42 @@ void root_finding(REAL *p, REAL *first, REAL *second, long count, long steps, do
     }
 }
 
-/* Sum of (ax + bx^2 + cx^3 - y)^2; p = (a, b, c). */
+/* Sum of (ax + bx^2 + cx^3 - y)^2; p = (a, b, c). What is padded is zero, and so is its share of every gradient. */
 void sine_polynomial(REAL *p, const REAL *restrict x, const REAL *restrict y, long points, long steps, double rate)
 {
-    REAL lr = (REAL)(2 * rate);
-    for (long n = 0; n < steps; n++) {
-        REAL a = p[0], b = p[1], c = p[2], ga = 0, gb = 0, gc = 0;
-#pragma omp simd reduction(+ : ga, gb, gc)
-        for (long i = 0; i < points; i++) {
-            REAL xi = x[i], r = ((c * xi + b) * xi + a) * xi - y[i];
-            REAL r1 = r * xi, r2 = r1 * xi;
-            ga += r1;
-            gb += r2;
-            gc += r2 * xi;
-        }
-        p[0] -= lr * ga;
-        p[1] -= lr * gb;
-        p[2] -= lr * gc;
+#ifdef POINTS /* sizes that are known when it is compiled, as they are to XLA */
+    enum { n = POINTS, rows = (POINTS + LANES - 1) / LANES };
+#else
+    const long n = points, rows = (points + LANES - 1) / LANES;
+#endif
+    REAL *work = aligned_alloc(sizeof(Row), 2 * (size_t)rows * sizeof(Row));
+    for (long i = 0; i < rows * LANES; i++) {
+        work[i] = i < n ? x[i] : 0;
+        work[rows * LANES + i] = i < n ? y[i] : 0;
     }
+    const Row *xs = (Row *)work, *ys = xs + rows;
+    const REAL lr = (REAL)(2 * rate);
+    for (long step = 0; step < steps; step++) {
+        Row ga = {0}, gb = {0}, gc = {0};
+        for (long r = 0; r < rows; r++) {
+            Row rest = ((p[2] * xs[r] + p[1]) * xs[r] + p[0]) * xs[r] - ys[r];
+            rest *= xs[r];
+            ga += rest;
+            rest *= xs[r];
+            gb += rest;
+            gc += rest * xs[r];
+        }
+        p[0] -= lr * total(ga);
+        p[1] -= lr * total(gb);
+        p[2] -= lr * total(gc);
+    }
+    free(work);
 }
 
 /* A network 1-w-w-1 of rectified units, mean squared error over n points.
    p = input weight (w), input bias (w), hidden weight (w, w), hidden bias (w), output weight (w), output bias.
    Within, rows are padded to LANES, the hidden weight is transposed, and vectors run over units: what is padded
    stays zero. */
-enum { LANES = 16, BLOCK = 5 }; /* units of a vector, and vectors that are summed beside each other */
-typedef REAL Row __attribute__((vector_size(16 * sizeof(REAL)), may_alias));
 typedef __typeof__((Row){0} > (Row){0}) Mask;
 #define ROW(from, r) (((Row *)(from))[r])
 #define WHERE_POSITIVE(z, v) ((Row)((Mask)((z) > zero) & (Mask)(v)))

@@ -262,7 +262,7 @@ class _Worker:
 
     def __init__(self, module: str, threads: int, flags: str = "") -> None:
         self.command = (sys.executable, "-m", "compare.timing.worker", module, str(threads))
-        few = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" if threads == 1 else ""
+        few = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
         self.environment = {
             **os.environ,
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
