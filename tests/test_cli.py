@@ -558,6 +558,8 @@ def test_bench_times_variants_saves_them_and_the_report_shows_them_beside_the_ru
     page = (tmp_path / "here" / "report.html").read_text("utf-8")
     assert page.count("as a multiple of") == 2 * 3  # in the figure's caption and in its alternative text
     assert "seconds of a run against steps" in page
+    assert "Not measured: GPU." in page
+    assert '<a href="#timings">' in page
     assert gradtwin("report", "here", "--format", "md").code == 0
     assert "## Timings" in (tmp_path / "here" / "report.md").read_text("utf-8")
     assert gradtwin("diff", "here", "here").code == 0
@@ -571,6 +573,9 @@ def test_bench_times_variants_saves_them_and_the_report_shows_them_beside_the_ru
         (("root_finding", "--sweep", "width=3"), "root_finding cannot be scaled by width: it has steps."),
         (("root_finding", "--sweep", "steps=x"), "--sweep steps=x: write a size and its values"),
         (("root_finding", "--sweep", "steps=0"), "steps=0: a size is 1 or more."),
+        (("root_finding", "--sweep", "dtype=float64,float23"), "no dtype is called 'float23': did you mean"),
+        (("root_finding", "--sweep", "device=tpu"), "no device is called 'tpu': did you mean"),
+        (("root_finding", "--dtype", "double"), "no dtype is called 'double': choose from float32, float64"),
     ],
 )
 def test_a_bench_of_what_there_is_not_ends_in_one_sentence(gradtwin, arguments, sentence):

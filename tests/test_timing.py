@@ -425,6 +425,67 @@ def test_a_bench_is_shown_in_a_table_for_each_size_and_one_for_the_growth(one_be
     assert "grows with steps" in shown[3].caption
 
 
+def on(device, seconds, **changed):
+    """The same variant at four sizes, with what a run takes at each."""
+    return [
+        timed(runs=[s] * 3, sizes={"width": 10**k}, device=device, **changed) for k, s in enumerate(seconds)
+    ]
+
+
+def test_the_size_from_which_the_gpu_wins_is_told_for_every_variant_that_ran_on_both():
+    place = environment(["sine_network"], ["float32"], "cpu")
+    both = [*on("cpu", [1, 10, 100, 1000]), *on("gpu", [30, 30, 30, 30]), *on("gpu", [1] * 4, name="graph")]
+    shown = list(table.tables(saved.Bench(place, 1, 3, tuple(both))))
+    assert [t.caption for t in shown if "grows with" in t.caption] == [
+        "root_finding (float32, cpu): how the cost grows with width",
+        "root_finding (float32, gpu): how the cost grows with width",
+    ]
+    assert shown[-1].caption == "root_finding (float32): where the GPU begins to win, by width"
+    assert shown[-1].rows == (("imperative: eager", "from 30"),)
+
+
+def test_what_was_swept_in_two_dtypes_is_not_fitted_as_one():
+    place = environment(["sine_network"], ["float32"], "cpu")
+    both = [*on("cpu", [1, 10, 100, 1000]), *on("cpu", [5, 5, 5, 5], dtype="float64")]
+    lines = list(table.swept(both))
+    assert [line.title for line in lines] == ["root_finding (float32, cpu)", "root_finding (float64, cpu)"]
+    growths = [
+        t.rows[0][1] for t in table.tables(saved.Bench(place, 1, 3, tuple(both))) if "grows" in t.caption
+    ]
+    assert [g.split(" ")[0] for g in growths] == ["1.00", "0.00"]
+
+
+def test_a_bench_says_on_what_it_did_not_measure():
+    place = environment(["root_finding"], ["float32"], "cpu")
+    assert table.unmeasured(saved.Bench(place, 1, 3, (timed(),))) == "Not measured: GPU."
+    assert table.unmeasured(saved.Bench(place, 1, 3, (timed(), timed(device="gpu")))) == ""
+
+
+def test_peak_memory_on_a_device_of_its_own_is_shown_beside_the_hosts():
+    place = environment(["root_finding"], ["float32"], "cpu")
+    there = timed(device="gpu", opened=opened(device=3 * 2**20))
+    (here, gpu) = table.tables(saved.Bench(place, 1, 3, (timed(), there)))
+    column = here.header.index("memory")
+    assert (here.rows[0][column], gpu.rows[0][column]) == ("1 MiB", "1 MiB, 3 MiB on the device")
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_a_process_that_dies_between_the_rounds_costs_its_own_variants_their_figures_and_no_others(dies):
+    class Worker:
+        def __init__(self, index):
+            self.left = 1 if index == dies else 99
+
+        def ask(self, _):
+            self.left -= 1
+            if self.left < 0:
+                return timing._Answer(error="its process ended with exit code -9")
+            return timing._Answer(sample=fixed())
+
+    taken, lost = timing._rounds({0: (Worker(0), 0), 1: (Worker(1), 0)}, 3)
+    assert lost == {dies: "its process ended with exit code -9"}
+    assert {index: len(samples) for index, samples in taken.items()} == {dies: 1, 1 - dies: 3}
+
+
 def test_a_refused_variant_is_shown_with_its_reason_and_without_a_figure():
     place = environment(["root_finding"], ["float32"], "cpu")
     refused = timed("scan", refused="it kept more than 1 thread busy", side="functional")
