@@ -109,10 +109,9 @@ _VARIANTS = {
 #: CPU, XLA runs a loop as a sequence of small kernels, each of which costs a call; a loop that it deems small
 #: becomes one function, unless its products are left to a library (docs/timing.md).
 FLAGS = {
-    "single-kernel scan": (
-        "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000000 "
-        "--xla_cpu_experimental_ynn_fusion_type="
-    )
+    "single-kernel scan": "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000000000"
+    # Older releases know no such library, and end the process for a flag that they do not know.
+    + (" --xla_cpu_experimental_ynn_fusion_type=" if jax.__version_info__ >= (0, 8, 2) else "")
 }
 
 

@@ -30,8 +30,8 @@ def variants(statement: Statement, device: Device = "auto") -> tuple[str, ...]:
 
 
 @cache
-def library(dtype: Dtype, points: int, width: int) -> ctypes.CDLL:
-    """Compile for a dtype and the sizes of a network, and load.
+def library(dtype: Dtype, points: int, width: int, *more: str) -> ctypes.CDLL:
+    """Compile for a dtype and the sizes of a network, with ``more`` options, and load.
 
     Raises:
         OSError: there is no compiler, or it fails.
@@ -41,7 +41,7 @@ def library(dtype: Dtype, points: int, width: int) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as directory:
         target = Path(directory) / "floor.so"
         command = [os.environ.get("CC", "cc"), *options, f"-DREAL={real}", f"-DROOT={root}"]
-        command += [f"-DPOINTS={points}", f"-DWIDTH={width}"]
+        command += [f"-DPOINTS={points}", f"-DWIDTH={width}", *more]
         done = subprocess.run(
             [*command, HERE / "floor.c", "-lm", "-o", target], capture_output=True, text=True, check=False
         )
@@ -50,8 +50,14 @@ def library(dtype: Dtype, points: int, width: int) -> ctypes.CDLL:
         return ctypes.CDLL(str(target))
 
 
-def session(statement: Statement, variant: str, dtype: Dtype = "float32", device: Device = "auto") -> Session:
-    """The C training, its phases apart.
+def session(
+    statement: Statement,
+    variant: str,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    options: Sequence[str] = (),
+) -> Session:
+    """The C training, compiled with further options, its phases apart.
 
     Raises:
         UnavailableError: there is none for the scenario.
@@ -60,7 +66,7 @@ def session(statement: Statement, variant: str, dtype: Dtype = "float32", device
     if variant not in variants(statement, device):
         raise unavailable(f"variant of {statement.name}", variant, variants(statement, device))
     width = len(statement.start.get("input.bias", "1"))
-    train = getattr(library(dtype, len(statement.data.get("x", "1")), width), statement.name)
+    train = getattr(library(dtype, len(statement.data.get("x", "1")), width, *options), statement.name)
     training = statement.require_training()
     names = LAYOUT[statement.name]
 
