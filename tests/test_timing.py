@@ -455,6 +455,17 @@ def test_what_was_swept_in_two_dtypes_is_not_fitted_as_one():
     assert [g.split(" ")[0] for g in growths] == ["1.00", "0.00"]
 
 
+def test_two_sizes_that_were_swept_one_after_the_other_are_two_lines():
+    runs = [1, 10, 100]
+    wide = [timed(runs=[s] * 3, sizes={"width": s, "steps": 5}) for s in runs]
+    long = [timed(runs=[1.0] * 3, sizes={"points": s, "steps": 5}) for s in runs]
+    lines = list(table.swept([*wide, *long]))
+    assert [(line.size, *line.points["imperative: eager"]) for line in lines] == [
+        ("width", *runs),
+        ("points", *runs),
+    ]
+
+
 def test_a_bench_says_on_what_it_did_not_measure():
     place = environment(["root_finding"], ["float32"], "cpu")
     assert table.unmeasured(saved.Bench(place, 1, 3, (timed(),))) == "Not measured: GPU."

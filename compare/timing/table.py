@@ -152,17 +152,18 @@ def swept(timed: Sequence[Timed]) -> Iterator[Line]:
     for key in dict.fromkeys((t.scenario, t.dtype, t.device) for t in told):
         ours = [t for t in told if (t.scenario, t.dtype, t.device) == key]
         for name in dict.fromkeys(name for t in ours for name in t.sizes):
-            points = _points(ours, name)
+            points = _points([t for t in ours if name in t.sizes], name)
             if any(len(values) >= SIZES for values in points.values()):
                 yield Line(*key, name, points)
 
 
 def _points(timed: Sequence[Timed], name: str) -> dict[str, dict[int, Timed]]:
     """By variant and size, where all other sizes are the smallest."""
-    least = {n: min(t.sizes[n] for t in timed) for t in timed for n in t.sizes if n != name}
+    others = {n for t in timed for n in t.sizes if n != name}
+    least = {n: min(t.sizes[n] for t in timed if n in t.sizes) for n in others}
     points: dict[str, dict[int, Timed]] = {}
     for t in timed:
-        if all(t.sizes[n] == least[n] for n in t.sizes if n != name):
+        if all(t.sizes[n] == least[n] for n in t.sizes.keys() & others):
             points.setdefault(t.name, {})[t.sizes[name]] = t
     return points
 
