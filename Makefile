@@ -4,12 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test bench soak clean
+.PHONY: report test bench measure soak clean
 
 report: $(READY)
 	rm -rf report
 	$(BIN)/gradtwin run -o report; status=$$?; \
 	$(BIN)/gradtwin mutants leaves graph_walk chain_rule root_finding activations -o report || status=$$?; \
+	cp benchmarks/results/bench.json report || exit; \
 	for format in html md json; do $(BIN)/gradtwin report report --format $$format || exit; done; \
 	exit $$status
 
@@ -19,11 +20,17 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
+# Timings, in less than ten minutes on two cores that have nothing else to do.
 bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/parts.py
+
+# What else is measured; with chex on PYTHONPATH, trees.py compares with it.
+measure: $(READY)
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/trees.py
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/bench.py scaling
 
 # Hours. Seeds can be run beside each other: see benchmarks/soak.py.
 soak: $(READY)

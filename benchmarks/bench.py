@@ -24,16 +24,16 @@ SCALED = ["C", "eager", "fused optimizer", "jitted step", "scan", "single-kernel
 def timings() -> saved.Bench:
     """All variants of all trainings as the note states them."""
     names = [statement.name for statement in scenarios.ALL if statement.training]
-    timed = []
+    place, timed = environment(names, ("float32",), "cpu"), []
     for group in bench(names, modules=MODULES_AND_FLOOR):
         timed += group
         print(group[0].scenario, flush=True)
-    return saved.Bench(environment(names, ("float32",), "cpu"), 1, ROUNDS, tuple(timed))
+    return saved.Bench(place, 1, ROUNDS, tuple(timed))
 
 
 def scaling() -> saved.Bench:
     """The network at other widths, and on more points."""
-    timed, rounds = [], 5
+    place, timed, rounds = environment(["sine_network"], ("float32",), "cpu"), [], 5
     for name, sizes in SWEEPS.items():
         sweep = {name: sizes, "steps": [STEPS]}
         for group in bench(
@@ -41,7 +41,7 @@ def scaling() -> saved.Bench:
         ):
             timed += group
             print(group[0].sizes, flush=True)
-    return saved.Bench(environment(["sine_network"], ("float32",), "cpu"), 1, rounds, tuple(timed))
+    return saved.Bench(place, 1, rounds, tuple(timed))
 
 
 def page(title: str, done: saved.Bench) -> str:
