@@ -18,6 +18,7 @@ from time import perf_counter
 import jax
 import optax
 from floor.variants import session
+from jax.flatten_util import ravel_pytree
 
 import scenarios
 from compare import describe
@@ -51,8 +52,16 @@ def descent(params: Pytree, data: Pytree) -> Pytree:
 
 def adam(carry: tuple[Pytree, optax.OptState], data: Pytree) -> tuple[Pytree, optax.OptState]:
     """The twin's step."""
-    optimizer = optax.adam(1e-3)
-    return twin.step(*carry, optimizer, **data)[:-1]
+    return twin.step(*carry, optax.adam(1e-3), **data)[:-1]
+
+
+def flat(carry: tuple[jax.Array, optax.OptState], data: Pytree) -> tuple[jax.Array, optax.OptState]:
+    """The same with all parameters in one vector."""
+    vector, state = carry
+    unravel = ravel_pytree(enter(STATEMENT.start))[1]
+    slopes = jax.grad(lambda v: twin.loss(unravel(v), **data))(vector)
+    updates, state = optax.adam(1e-3).update(slopes, state)
+    return vector + updates, state
 
 
 def compiled(step: Callable[..., object], carry: object, data: Pytree) -> Callable[[], object]:
@@ -74,11 +83,13 @@ def measured() -> dict[str, float]:
     """Nanoseconds of a step, by what it does."""
     with running("float32", "cpu"):
         params, data = enter(STATEMENT.start), enter(STATEMENT.data)
+        vector = ravel_pytree(params)[0]
         runs = {
             "loop": compiled(loop, params, data),
             "and loss": compiled(forward, params, data),
             "and gradients": compiled(descent, params, data),
             "and Adam": compiled(adam, (params, optax.adam(1e-3).init(params)), data),
+            "the same with one vector": compiled(flat, (vector, optax.adam(1e-3).init(vector)), data),
             "in C, and gradients": in_c("-DDESCENT"),
             "in C, and Adam": in_c(),
         }
@@ -110,14 +121,14 @@ def main() -> None:
         "# What a step of the sine network is made of",
         "",
         "Written by `benchmarks/parts.py`: float32, one core, nanoseconds of a step, medians of alternating",
-        "rounds. Each row adds something to the one before.",
+        "rounds. Each row adds something to the one before; C has all parameters in one vector.",
         "",
         f"{describe.machine(environment([], [], 'cpu'))}.",
         "",
         "| a step | scan | single-kernel scan | C |",
         "|---|---|---|---|",
     ]
-    for name in ("loop", "and loss", "and gradients", "and Adam"):
+    for name in ("loop", "and loss", "and gradients", "and Adam", "the same with one vector"):
         c = single.get(f"in C, {name}")
         cells = [f"{kernels[name]:.0f}", f"{single[name]:.0f}", f"{c:.0f}" if c else "–"]
         lines.append(f"| {name} | {' | '.join(cells)} |")

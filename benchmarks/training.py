@@ -87,8 +87,11 @@ def loops(name: str, *, recording: bool) -> tuple[Callable[[], object], Callable
         jax.block_until_ready((carry, rows))
 
     def compiled() -> None:
-        arguments = (enter(statement.start), data) if data else (enter(statement.start),)
-        jax.block_until_ready(twin.train(*arguments, training=training, every=1 if recording else None))
+        params, *state = begin()
+        every = 1 if recording else None
+        jax.block_until_ready(
+            twin.train(params, *([data] if data else []), *state, training=training, every=every)
+        )
 
     return loop, compiled
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -495,6 +496,14 @@ def test_a_process_that_dies_between_the_rounds_costs_its_own_variants_their_fig
     taken, lost = timing._rounds({0: (Worker(0), 0), 1: (Worker(1), 0)}, 3)
     assert lost == {dies: "its process ended with exit code -9"}
     assert {index: len(samples) for index, samples in taken.items()} == {dies: 1, 1 - dies: 3}
+
+
+def test_rounds_in_which_something_else_had_the_core_are_counted():
+    place = environment(["root_finding"], ["float32"], "cpu")
+    robbed = timed()
+    robbed = replace(robbed, samples=(*robbed.samples[:12], *[fixed(3.0, busy=0.3)] * 3))
+    (shown,) = table.tables(saved.Bench(place, 1, 15, (robbed,)))
+    assert shown.rows[0][-1] == "something else had its core in 3 of 15 rounds"
 
 
 def test_a_refused_variant_is_shown_with_its_reason_and_without_a_figure():

@@ -14,6 +14,9 @@ from compare.timing.statistics import Estimate, crossover, growth
 #: Exponents and crossovers need at least three sizes.
 SIZES = 3
 
+#: Processor seconds per second of a run on a CPU; with less, the process did not have its core to itself.
+ALONE = 0.9
+
 LEGEND = (
     "a step: median of the rounds, and its 95 % bootstrap interval. × the floor: ratio of a step's time to "
     "that of hand-written C, or of the fastest where there is none, round by round; = means that the "
@@ -92,6 +95,8 @@ def _row(timed: Timed, least: Timed, group: Sequence[Timed]) -> tuple[str, ...]:
     notes = []
     if step.noisy:
         notes.append("noisy: not to be quoted")
+    if timed.device == "cpu" and (robbed := sum(sample.busy < ALONE for sample in timed.samples)):
+        notes.append(f"something else had its core in {robbed} of {len(timed.samples)} rounds")
     return (
         timed.name,
         interval(step),

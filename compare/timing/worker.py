@@ -32,9 +32,9 @@ def main() -> None:
         gc.disable()  # else it would run whenever it likes
         sessions: list[Session] = []
         for line in sys.stdin.buffer:
+            gc.collect()  # after the answer it would take the core from whoever is timed next
             request = msgspec.json.decode(line, type=Request)
             answers.write(msgspec.json.encode(_answer(request, offered, sessions, cores)) + b"\n")
-            gc.collect()
 
 
 def pinned(threads: int) -> int | None:
