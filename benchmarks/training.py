@@ -36,6 +36,7 @@ from compare.record import Writer
 from compare.runner import DTYPES, compare, environment
 from compare.twins import Twins
 from functional.arrays import enter, running
+from functional.optimizer import resume
 from scenarios import Result
 from scenarios.types import Twin
 
@@ -68,7 +69,7 @@ def loops(name: str, *, recording: bool) -> tuple[Callable[[], object], Callable
 
     def begin() -> tuple[object, ...]:
         params = enter(statement.start)
-        return (params,) if name == "sine_polynomial" else (params, optimizer.init(params))
+        return (params,) if name == "sine_polynomial" else (params, resume(params, {}))
 
     def step(carry: tuple[object, ...]) -> tuple[tuple[object, ...], object]:
         if name == "sine_polynomial":
