@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import cast
 
 import scenarios
-from scenarios import Device, Statement, UnavailableError
+from scenarios import Device, Dtype, Statement, UnavailableError
+from scenarios.graph import Graph, Of
 from scenarios.types import Twin
 
 
@@ -36,6 +37,20 @@ def load(name: str) -> Twins:
 def changed(name: str, side: str, change: str) -> Twin | None:
     """A copy of one side of ``name`` with a planted change; None if it has no place for it."""
     return cast(Twin | None, _side(side, "defects").plant(name, change))
+
+
+def graphs(name: str, of: Of, dtype: Dtype, device: Device) -> dict[str, Graph]:
+    """By side, the graph of a scenario's loss, or of its model where there is none.
+
+    Raises:
+        UnavailableError: there is no such scenario, or no such device.
+        ValueError: a side records nothing.
+    """
+    statement = scenarios.get(name)
+    return {
+        side: _side(side, "drawn").drawn(statement, of, dtype=dtype, device=device)
+        for side in ("functional", "imperative")
+    }
 
 
 def changes() -> dict[str, tuple[str, ...]]:

@@ -1,15 +1,29 @@
 """Reads the jaxpr: the equations that tracing a function wrote down. The only module that does."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import jax
-from jax.extend.core import Literal
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from functional.arrays import Pytree
+from scenarios.graph import Graph, Node, Of
 
 # One operation, two names: what the walk calls it, so that both sides report one structure.
 _SAME = {"integer_pow": "pow"}
+
+# Whose frames are not the user's.
+_OURS = (*(str(Path(str(module.__file__)).parent) for module in (jax, jaxtyping)), __file__)
+
+# Equations that only call another program: what they call is drawn in their place. A function with a
+# derivative of its own is one operation, as it is to whoever differentiates, and so is a loop or a choice.
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2")
 
 
 @dataclass(frozen=True)
@@ -89,3 +103,274 @@ def trace(function: Callable[..., Pytree], **arguments: jax.Array) -> Program:
     )
     outputs = {key: name(v) for key, v in zip(sorted(shapes), closed.jaxpr.outvars, strict=True)}
     return Program(tuple(sorted(arguments)), equations, outputs)
+
+
+def draw(
+    function: Callable[..., Any],
+    *arguments: Any,  # noqa: ANN401  # any pytree
+    of: Of = "forward",
+    by: Collection[str] | None = None,
+    names: Sequence[str] | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Graph:
+    """The jaxpr as a graph, with the value of every equation, and the cotangent that would flow back to it.
+
+    Args:
+        function: of arrays and pytrees; traced, and evaluated equation by equation.
+        arguments: of the function.
+        of: ``forward``, or ``gradient``: the program that differentiating the sum of the outputs writes.
+        by: names of the arguments' leaves to differentiate by; all that are floating by default.
+        names: of the leaves in their order, instead of those that follow from the arguments.
+        options: of the function.
+
+    Raises:
+        ValueError: there are more or fewer names than leaves, or there is nothing to differentiate by.
+    """
+    leaves, shape = jax.tree.flatten((arguments, options))
+    called = _leaf_names(function, arguments, options) if names is None else list(names)
+    if len(called) != len(leaves):
+        raise ValueError(f"{len(called)} names for {len(leaves)} leaves: {', '.join(called)}.")
+
+    def flat(*values: Any) -> Any:  # noqa: ANN401
+        positional, named = jax.tree.unflatten(shape, values)
+        return function(*positional, **named)
+
+    moving = [k for k, leaf in enumerate(leaves) if _floating(leaf) and (by is None or called[k] in by)]
+    if not moving:
+        raise ValueError(
+            f"there is nothing to differentiate by: choose of {', '.join(called)} what is floating."
+        )
+    if of == "gradient":
+        closed, outputs = _traced(jax.grad(lambda *v: _total(flat(*v)), argnums=moving), leaves)
+        results = [f"d{called[k]}" for k in moving]
+    else:
+        closed, outputs = _traced(flat, leaves)
+        results = [_path(path, "output") for path, _ in jax.tree.leaves_with_path(outputs)]
+    record = _Record()
+    values = record.run(closed, leaves)
+    cotangents = _cotangents(closed, leaves, moving, record) if of == "forward" else {}
+    return record.graph(called, set(moving), dict(zip(results, values, strict=True)), cotangents, of)
+
+
+@dataclass
+class _Step:
+    """An equation that was evaluated: a value for each output, and what it was computed of."""
+
+    operation: str
+    inputs: tuple["_Value", ...]
+    kept: dict[str, np.ndarray]
+    source: str
+    group: tuple[str, ...]
+    outputs: tuple["_Value", ...] = ()
+
+
+@dataclass(eq=False)
+class _Value:
+    """An array with its origin: a step, an argument, or a constant of the program."""
+
+    array: Any
+    step: _Step | None = None
+    argument: int | None = None
+
+
+@dataclass
+class _Record:
+    """Evaluates a program equation by equation, and adds ``taps`` to its values, in order."""
+
+    taps: Sequence[Any] | None = None
+    steps: list[_Step] = field(default_factory=list)
+    constants: list[_Value] = field(default_factory=list)
+    arguments: list[_Value] = field(default_factory=list)
+    count: int = 0
+
+    def run(self, closed: ClosedJaxpr, leaves: Sequence[Any]) -> list[_Value]:
+        """The values of the outputs."""
+        self.arguments = [_Value(jnp.asarray(leaf), argument=k) for k, leaf in enumerate(leaves)]
+        return self._evaluate(closed.jaxpr, [self._constant(c) for c in closed.consts], self.arguments, ())
+
+    def _constant(self, array: Any) -> _Value:  # noqa: ANN401
+        self.constants.append(_Value(array))
+        return self.constants[-1]
+
+    def _evaluate(
+        self, jaxpr: Jaxpr, constants: Sequence[_Value], inputs: Sequence[_Value], group: tuple[str, ...]
+    ) -> list[_Value]:
+        known: dict[Any, _Value] = dict(
+            zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *inputs), strict=True)
+        )
+
+        def read(variable: Any) -> _Value:  # noqa: ANN401
+            return _Value(variable.val) if isinstance(variable, Literal) else known[variable]
+
+        for equation in jaxpr.eqns:
+            values = [read(variable) for variable in equation.invars]
+            inner = _inner(equation)
+            if inner is not None:
+                name = str(equation.params.get("name", ""))
+                within = (*group, name) if name else group
+                results = self._evaluate(
+                    inner.jaxpr, [self._constant(c) for c in inner.consts], values, within
+                )
+            else:
+                results = self._apply(equation, values, group)
+            known.update(zip(equation.outvars, results, strict=True))
+        return [read(variable) for variable in jaxpr.outvars]
+
+    def _apply(self, equation: Any, values: Sequence[_Value], group: tuple[str, ...]) -> list[_Value]:  # noqa: ANN401
+        bound = equation.primitive.get_bind_params(equation.params)
+        functions, options = bound if isinstance(bound, tuple) else ((), bound)  # as older releases have it
+        arrays = equation.primitive.bind(*functions, *(value.array for value in values), **options)
+        numbers = {k: np.asarray(p) for k, p in equation.params.items() if type(p) in {int, float}}
+        step = _Step(_operation(equation), tuple(values), numbers, _source(equation), group)
+        results = []
+        for array in arrays if equation.primitive.multiple_results else [arrays]:
+            if self.taps is not None and _floating(array):
+                results.append(_Value(array + self.taps[self.count], step))
+                self.count += 1
+            else:
+                results.append(_Value(array, step))
+        step.outputs = tuple(results)
+        self.steps.append(step)
+        return results
+
+    def graph(
+        self,
+        called: Sequence[str],
+        moving: set[int],
+        results: Mapping[str, _Value],
+        cotangents: Mapping[int, np.ndarray],
+        of: Of,
+    ) -> Graph:
+        """All that was recorded, as nodes in the order of the data."""
+        names: dict[_Value, str] = {}
+        nodes: list[Node] = []
+
+        def add(value: _Value, name: str, **what: Any) -> None:  # noqa: ANN401
+            names[value] = name if name not in names.values() else f"%{len(nodes)}"
+            array = np.asarray(value.array)
+            nodes.append(
+                Node(
+                    name=names[value],
+                    shape=array.shape,
+                    dtype=str(array.dtype),
+                    value=array.copy(),
+                    gradient=cotangents.get(id(value)),
+                    **what,
+                )
+            )
+
+        wanted = {value: name for name, value in reversed(list(results.items()))}
+        for value, name in zip(self.arguments, called, strict=True):
+            add(value, name, operation="", kind="leaf" if value.argument in moving else "constant")
+        for value in self.constants:
+            add(value, f"%{len(nodes)}", operation="", kind="constant")
+        for step in self.steps:
+            for value in step.inputs:
+                if value not in names:  # written in the program
+                    add(value, f"%{len(nodes)}", operation="", kind="constant")
+            for value in step.outputs:
+                add(
+                    value,
+                    wanted.get(value, f"%{len(nodes)}"),
+                    operation=step.operation,
+                    kind="operation",
+                    inputs=tuple(names[i] for i in step.inputs),
+                    kept=step.kept,
+                    source=step.source,
+                    group=step.group,
+                )
+        for value, name in wanted.items():
+            if value not in names:  # an output that is a number in the program
+                add(value, name, operation="", kind="constant")
+        return Graph("functional", of, tuple(nodes), {name: names[value] for name, value in results.items()})
+
+
+def _traced(function: Callable[..., Any], leaves: Sequence[Any]) -> tuple[ClosedJaxpr, Any]:
+    """The program, and what it returns, as shapes."""
+    return jax.make_jaxpr(function, return_shape=True)(*leaves)
+
+
+def _cotangents(
+    closed: ClosedJaxpr, leaves: Sequence[Any], moving: Sequence[int], record: _Record
+) -> dict[int, np.ndarray]:
+    """By the identity of a recorded value, the gradient of the sum of the outputs with respect to it.
+
+    A zero is added to every value (a tap); the derivative by the tap is the cotangent.
+    """
+    values = [value for step in record.steps for value in step.outputs if _floating(value.array)]
+
+    def total(moved: Sequence[Any], taps: Sequence[Any]) -> Any:  # noqa: ANN401
+        given = list(leaves)
+        for k, leaf in zip(moving, moved, strict=True):
+            given[k] = leaf
+        return _total([value.array for value in _Record(taps).run(closed, given)])
+
+    taps = [jnp.zeros_like(value.array) for value in values]
+    by_leaf, by_tap = jax.grad(total, argnums=(0, 1))([jnp.asarray(leaves[k]) for k in moving], taps)
+    found = zip((*(record.arguments[k] for k in moving), *values), (*by_leaf, *by_tap), strict=True)
+    return {id(value): np.asarray(gradient).copy() for value, gradient in found}
+
+
+def _total(tree: Any) -> Any:  # noqa: ANN401
+    """The sum of all floating entries: what a gradient is of."""
+    return sum((jnp.sum(leaf) for leaf in jax.tree.leaves(tree) if _floating(leaf)), start=jnp.zeros(()))
+
+
+def _floating(leaf: Any) -> bool:  # noqa: ANN401
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
+
+
+def _inner(equation: Any) -> ClosedJaxpr | None:  # noqa: ANN401
+    """The program that an equation calls, if it does nothing else."""
+    if equation.primitive.name not in _CALLS:
+        return None
+    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+    return ClosedJaxpr(inner, []) if isinstance(inner, Jaxpr) else inner
+
+
+def _operation(equation: Any) -> str:  # noqa: ANN401
+    """What an equation does; a function with a derivative of its own by its name."""
+    if equation.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call")):
+        inner = equation.params.get("call_jaxpr") or equation.params.get("fun_jaxpr")
+        name = getattr(inner.jaxpr.debug_info, "func_name", "") if inner is not None else ""
+        return str(equation.params.get("name") or name or equation.primitive.name)
+    return str(equation.primitive.name)
+
+
+def _source(equation: Any) -> str:  # noqa: ANN401
+    """The line of the user's that wrote an equation."""
+    traceback = equation.source_info.traceback
+    for frame in traceback.frames if traceback is not None else ():
+        if not frame.file_name.startswith(_OURS):
+            return f"{Path(frame.file_name).name}:{frame.line_num}"
+    return ""
+
+
+def _leaf_names(
+    function: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]
+) -> list[str]:
+    """What the leaves of the arguments are called: by their keys, or by the argument that they are."""
+    try:
+        bound = list(inspect.signature(function).bind(*arguments, **options).arguments)
+    except (TypeError, ValueError):  # a function that Python knows no signature of, or one that will raise
+        bound = []
+    names = []
+    for path, _ in jax.tree.leaves_with_path((arguments, options)):
+        positional, (first, *rest) = path[0].idx == 0, path[1:]
+        given = (
+            (bound[first.idx] if first.idx < len(bound) else f"argument {first.idx}")
+            if positional
+            else first.key
+        )
+        names.append(_path(rest, str(given)))
+    return names
+
+
+def _path(path: Sequence[Any], root: str) -> str:
+    """``{"a": (x, y)}`` has the leaves ``a[0]`` and ``a[1]``; a sequence has those of the ``root``."""
+    name = root
+    for key in path:
+        step = jax.tree_util.keystr((key,), simple=True)
+        below = step if name == root else f"{name}.{step}"
+        name = f"{name}[{step}]" if hasattr(key, "idx") else below
+    return name

@@ -1,0 +1,337 @@
+"""The tape and the jaxpr as graphs: values and gradients are true, and the two are laid beside each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import scenarios
+from compare.graphs import align, drawn
+from functional import jaxpr
+from functional.arrays import running
+from imperative import tape
+from scenarios.graph import Graph, Node
+
+
+def leaf(*values):
+    return torch.tensor(values, dtype=torch.float64, requires_grad=True)
+
+
+def composed(a, b):
+    return (a**3 - 3 * b) ** 2
+
+
+# The note's P = Q² at a = 2, b = 8, with Q = −16: value and gradient of every step, in the order of the data.
+TRUTH = {"a": (2, -384), "a³": (8, -32), "b": (8, 96), "3b": (24, 32), "Q": (-16, -32), "P": (256, 1)}
+
+
+def told(graph):
+    return [(n.value.item(), n.gradient.item()) for n in graph.nodes if n.kind != "constant"]
+
+
+def test_every_value_and_gradient_of_a_tape_is_that_of_the_closed_form():
+    graph = tape.draw(composed, leaf(2.0), leaf(8.0))
+    assert told(graph) == list(TRUTH.values())
+    assert [node.name for node in graph.nodes] == ["a", "%1", "b", "%3", "%4", "output"]
+
+
+def test_every_value_and_cotangent_of_a_jaxpr_is_that_of_the_closed_form():
+    with running("float64", "cpu"):
+        graph = jaxpr.draw(composed, jnp.array([2.0]), jnp.array([8.0]))
+    assert sorted(told(graph)) == sorted(TRUTH.values())
+    assert graph.outputs == {"output": "output"}
+
+
+@pytest.mark.parametrize("draw", ["tape", "jaxpr"])
+def test_the_gradient_function_is_drawn_and_computes_the_gradient(draw):
+    if draw == "tape":
+        graph = tape.draw(composed, leaf(2.0), leaf(8.0), of="gradient")
+    else:
+        with running("float64", "cpu"):
+            graph = jaxpr.draw(composed, jnp.array([2.0]), jnp.array([8.0]), of="gradient")
+    assert {name: graph[node].value.item() for name, node in graph.outputs.items()} == {"da": -384, "db": 96}
+    assert graph.of == "gradient"
+
+
+def test_a_tensor_is_drawn_with_the_names_that_one_gives():
+    a, b = leaf(2.0), leaf(8.0)
+    Q = a**3 - 3 * b
+    graph = tape.draw(Q**2, names={a: "a", b: "b", Q: "Q"})
+    assert graph["Q"].inputs == ("%1", "%3")
+    assert graph["Q"].gradient.item() == -32
+    assert graph["%1"].kept["exponent"] == 3
+
+
+def test_drawing_changes_no_grad_and_leaves_the_tape_to_the_backward():
+    a = leaf(2.0)
+    a.grad = torch.tensor([5.0], dtype=torch.float64)
+    P = a**2
+    tape.draw(P)
+    tape.draw(P, of="gradient")
+    assert a.grad.item() == 5
+    P.backward()
+    assert a.grad.item() == 9
+
+
+def test_a_tape_that_has_been_freed_still_shows_its_structure():
+    a = leaf(2.0)
+    P = (a * a).exp()
+    before = tape.draw(P)
+    P.backward()
+    after = tape.draw(P)
+    assert [n.operation for n in after.nodes] == [n.operation for n in before.nodes]
+    assert after.nodes[0].value.item() == 2
+    assert all(node.gradient is None for node in after.nodes)
+    assert before.nodes[-1].value.item() == pytest.approx(np.exp(4))  # exp saves its result
+    assert after.nodes[-1].value is None
+
+
+@pytest.mark.parametrize("target", [leaf(2.0), torch.ones(2), lambda: torch.ones(2), lambda: 3])
+def test_what_was_not_recorded_cannot_be_drawn(target):
+    with pytest.raises(ValueError, match="nothing was recorded"):
+        tape.draw(target)
+
+
+def test_a_constant_gradient_has_no_tape():
+    with pytest.raises(ValueError, match="the gradient is constant"):
+        tape.draw(lambda a: 3 * a, leaf(2.0), of="gradient")
+
+
+def test_names_are_the_same_whenever_a_graph_is_drawn():
+    texts = {tape.draw(composed, leaf(2.0), leaf(8.0)).text() for _ in range(3)}
+    assert len(texts) == 1
+    assert "0x" not in texts.pop()
+
+
+def test_a_tape_of_ten_thousand_steps_is_drawn():
+    a = leaf(1.0)
+    value = a
+    for _ in range(10_000):
+        value = value + 1
+    assert len(tape.draw(value).nodes) == 10_001
+
+
+def test_a_gradient_that_flows_along_two_ways_is_their_sum():
+    graph = tape.draw(lambda a: (a**2) * (a**2), leaf(3.0))
+    with running("float64", "cpu"):
+        other = jaxpr.draw(lambda a: (b := a**2) * b, jnp.array([3.0]))
+    assert [n.gradient.item() for n in graph.nodes] == [108, 9, 9, 1]
+    assert [n.gradient.item() for n in other.nodes] == [108, 18, 1]
+
+
+def test_an_operation_with_several_results_is_one_node():
+    graph = tape.draw(lambda a: torch.stack([part * k for k, part in enumerate(a.unbind())]), leaf(1.0, 2.0))
+    assert [n.operation for n in graph.nodes].count("UnbindBackward0") == 1
+    assert graph["a"].gradient.tolist() == [0, 1]
+
+
+def test_a_module_names_its_parameters_and_groups_what_it_computes():
+    network = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    graph = tape.draw(network, torch.ones(1, 2))
+    assert {"0.weight", "0.bias"} <= {node.name for node in graph.nodes}
+    assert graph["output"].group == ("Sequential", "1")
+    assert [n.group for n in graph.nodes if n.operation.startswith("Addmm")] == [("Sequential", "0")]
+
+
+def test_a_module_that_raises_leaves_no_hook_behind():
+    class Wrong(nn.Module):
+        def forward(self, x):
+            raise OSError(x)
+
+    before = len(nn.modules.module._global_forward_pre_hooks)
+    with pytest.raises(OSError, match="no"):
+        tape.draw(Wrong(), "no")
+    assert len(nn.modules.module._global_forward_pre_hooks) == before
+
+
+def here():
+    return __file__.rpartition("/")[2]
+
+
+def test_the_line_that_computed_a_value_is_told_on_either_side():
+    graph = tape.draw(composed, leaf(2.0), leaf(8.0))
+    with running("float64", "cpu"):
+        other = jaxpr.draw(composed, jnp.array([2.0]), jnp.array([8.0]))
+    line = composed.__code__.co_firstlineno + 1
+    assert {n.source for g in (graph, other) for n in g.nodes if n.kind == "operation"} == {
+        f"{here()}:{line}"
+    }
+
+
+def test_a_function_that_is_jitted_is_drawn_in_its_place():
+    @jax.jit
+    def square(x):
+        return x * x
+
+    with running("float64", "cpu"):
+        graph = jaxpr.draw(lambda x: square(x) + 1, jnp.array([3.0]))
+    (product,) = [n for n in graph.nodes if n.operation == "mul"]
+    assert product.group == ("square",)
+    assert graph["x"].gradient.item() == 6
+
+
+def test_a_function_with_a_derivative_of_its_own_is_one_operation_with_that_derivative():
+    with running("float64", "cpu"):
+        graph = jaxpr.draw(jax.nn.relu, jnp.array([-1.0, 0.0, 2.0]))
+    assert [n.operation for n in graph.nodes] == ["", "relu"]
+    assert graph["x"].gradient.tolist() == [0, 0, 1]  # max(x, 0) alone would have 0.5 at 0
+
+
+def test_a_loop_and_a_choice_are_one_operation_each():
+    def function(x):
+        looped, _ = jax.lax.scan(lambda c, _: (2 * c, None), x, length=3)
+        return jax.lax.cond(x > 0, lambda v: v, lambda v: -v, looped)
+
+    with running("float64", "cpu"):
+        graph = jaxpr.draw(function, jnp.array(3.0))
+    assert {"scan", "cond"} <= {n.operation for n in graph.nodes}
+    assert graph["output"].value == 24
+    assert graph["x"].gradient == 8
+
+
+def test_only_what_one_asks_for_is_differentiated_by():
+    with running("float64", "cpu"):
+        values = {"a": jnp.array(2.0), "k": jnp.array(3), "x": jnp.array(5.0)}
+        graph = jaxpr.draw(lambda t: t["a"] * t["x"] * t["k"], values, by=["a"])
+        assert [graph[name].kind for name in ("a", "k", "x")] == ["leaf", "constant", "constant"]
+        assert (graph["a"].gradient, graph["x"].gradient) == (15, None)
+        slopes = jaxpr.draw(lambda t: t["a"] * t["x"] * t["k"], values, by=["a"], of="gradient")
+        assert list(slopes.outputs) == ["da"]
+        with pytest.raises(ValueError, match="nothing to differentiate by: choose of a, k, x"):
+            jaxpr.draw(lambda t: t["k"], values, by=["k"])
+
+
+def test_outputs_keep_their_names_on_either_side():
+    def both(a):
+        return {"twice": 2 * a, "parts": (a * a, {"deep": a + 1})}
+
+    graph = tape.draw(both, leaf(3.0))
+    with running("float64", "cpu"):
+        other = jaxpr.draw(both, jnp.array([3.0]))
+    for one in (graph, other):
+        assert {n: one[node].value.item() for n, node in one.outputs.items()} == {
+            "twice": 6,
+            "parts[0]": 9,
+            "parts[1].deep": 4,
+        }
+
+
+def test_an_output_that_is_an_argument_or_a_number_is_drawn():
+    with running("float64", "cpu"):
+        graph = jaxpr.draw(lambda a: (a, 1.0, a * a), jnp.array(3.0))
+    assert {n: float(graph[node].value) for n, node in graph.outputs.items()} == {
+        "output[0]": 3,
+        "output[1]": 1,
+        "output[2]": 9,
+    }
+
+
+def test_the_wrong_number_of_names_is_refused():
+    with running("float64", "cpu"), pytest.raises(ValueError, match="1 names for 2 leaves: a"):
+        jaxpr.draw(composed, jnp.array([2.0]), jnp.array([8.0]), names=["a"])
+
+
+OPERATIONS = {
+    "sin": (torch.sin, jnp.sin),
+    "exp": (torch.exp, jnp.exp),
+    "tanh": (torch.tanh, jnp.tanh),
+    "square": (lambda x: x * x, lambda x: x * x),
+    "shift": (lambda x: x + 0.5, lambda x: x + 0.5),
+}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(sorted(OPERATIONS)), min_size=1, max_size=6), st.floats(-1, 1))
+def test_both_sides_draw_the_same_values_and_gradients_for_random_chains(chain, start):
+    def left(x):
+        for name in chain:
+            x = OPERATIONS[name][0](x)
+        return x
+
+    def right(x):
+        for name in chain:
+            x = OPERATIONS[name][1](x)
+        return x
+
+    graph = tape.draw(left, leaf(start))
+    with running("float64", "cpu"):
+        other = jaxpr.draw(right, jnp.array([start]))
+    steps = [[n for n in g.nodes if n.kind != "constant"] for g in (graph, other)]
+    assert len(steps[0]) == len(steps[1]) == len(chain) + 1
+    for a, b in zip(*steps, strict=True):
+        assert np.allclose(a.value, b.value, rtol=1e-12)
+        assert np.allclose(a.gradient, b.gradient, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [statement.name for statement in scenarios.ALL])
+def test_the_gradients_at_the_leaves_of_every_scenario_are_those_of_both_sides_twins(name):
+    graphs = drawn(name).graphs
+    for side, graph in graphs.items():
+        module = __import__(f"{side}.{name}", fromlist=["run"])
+        result = module.run(scenarios.get(name), dtype="float64", device="cpu")
+        for leaf_name in scenarios.get(name).start:
+            if leaf_name in result.gradients:
+                node = graph[leaf_name]
+                assert np.allclose(node.gradient, result.gradients[leaf_name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("of", ["forward", "gradient"])
+@pytest.mark.parametrize("name", [statement.name for statement in scenarios.ALL])
+def test_every_node_of_every_scenario_has_a_twin_or_a_reason(name, of):
+    aligned = drawn(name, of)
+    for side, graph in aligned.graphs.items():
+        for node in graph.nodes:
+            assert (node.name in aligned.twins[side]) != (node.name in aligned.alone[side])
+    assert set(aligned.graphs["imperative"].outputs.values()) <= aligned.twins["imperative"].keys()
+
+
+def one(name, value, gradient, *inputs, kind="operation", side="imperative"):
+    array = np.asarray(value, dtype=float)
+    slope = None if gradient is None else np.asarray(gradient, dtype=float)
+    return Node(name, "op", kind, inputs, array.shape, "float64", array, slope)
+
+
+def test_of_two_nodes_with_the_same_value_the_one_with_the_same_gradient_is_the_twin():
+    left = Graph("imperative", "forward", (one("a", 8, 1), one("b", 8, 2)), {})
+    right = Graph("functional", "forward", (one("x", 8, 2), one("y", 8, 1)), {})
+    aligned = align(left, right)
+    assert aligned.twins["imperative"] == {"a": "y", "b": "x"}
+    assert aligned.twins["functional"] == {"x": "b", "y": "a"}
+
+
+def test_values_are_found_again_transposed_and_flattened_and_not_if_one_entry_differs():
+    matrix = np.arange(6.0).reshape(2, 3)
+    other = matrix.copy()
+    other[0, 0] = 1e-3
+    start = one("x", 0, None, kind="leaf")
+    left = Graph(
+        "imperative", "forward", (start, one("m", matrix, None, "x"), one("n", other, None, "x")), {}
+    )
+    flat = (one("t", matrix.T, None, "x"), one("f", matrix.ravel(), None, "x"))
+    right = Graph("functional", "forward", (start, *flat), {})
+    aligned = align(left, right)
+    assert set(aligned.twins["imperative"]) == {"x", "m"}
+    assert aligned.alone["imperative"] == {"n": "the other side computes no such value"}
+    assert set(aligned.twins["functional"]) == {"x", "t", "f"}
+
+
+def test_why_a_node_has_no_twin_is_told():
+    alone = drawn("sine_network").alone
+    assert alone["functional"]["x"] == "a constant: a tape records none"
+    assert "a part of AddmmBackward0" in alone["functional"].values()
+    assert "a part of MseLossBackward0" in alone["functional"].values()
+    assert set(alone["imperative"].values()) == {"its value was not seen"}  # the transposes within a layer
+
+
+def test_the_two_sides_of_the_chain_rule_are_linked_step_by_step():
+    aligned = drawn("chain_rule")
+    operations = {side: {n.name: n.operation for n in graph.nodes} for side, graph in aligned.graphs.items()}
+    pairs = {
+        operations["imperative"][a]: operations["functional"][b]
+        for a, b in aligned.twins["imperative"].items()
+    }
+    assert pairs == {"": "", "PowBackward0": "integer_pow", "MulBackward0": "mul", "SubBackward0": "sub"}
