@@ -15,7 +15,7 @@ from compare.timing.bench import MODULES, ROUNDS, bench
 
 RESULTS = Path(__file__).parent / "results"
 MODULES_AND_FLOOR = {**MODULES, "floor": "floor.variants"}
-# So few steps a run that the widest network can be timed, and the sizes that are swept beside the note's.
+# So few steps a run that the widest network can be timed, and the sizes that are swept.
 STEPS = 10
 SWEEPS = {"width": [10, 100, 1000, 4096], "points": [20, 1000, 30_000, 1_000_000]}
 SCALED = ["C", "eager", "fused optimizer", "jitted step", "scan", "single-kernel scan"]

@@ -1,12 +1,19 @@
 """A computation as a graph: what a tape and a jaxpr both come down to, as plain data that can be drawn."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
 
-Kind = Literal["leaf", "constant", "operation"]
+Kind = Literal["leaf", "constant", "operation", "several"]
+
+#: A drawing with more nodes or edges than these shows nothing to anybody, and takes long to lay out.
+MOST_NODES, MOST_EDGES = 300, 900
+
+#: Letters of a line in a drawing.
+WIDTH = 48
 Of = Literal["forward", "gradient"]
 
 
@@ -17,7 +24,8 @@ class Node:
     Attributes:
         name: what the user calls the value, or a number behind a percent sign; the same whenever it is drawn.
         operation: in the framework's own word; empty for leaves and constants.
-        kind: a leaf is what one differentiates by, a constant what one does not.
+        kind: a leaf is what one differentiates by, a constant what one does not; ``several`` stands for nodes
+            that are drawn as one.
         inputs: names of the nodes whose values it takes, in order.
         shape: of the value; None where nothing is known of it.
         dtype: of the value; empty where nothing is known of it.
@@ -27,6 +35,7 @@ class Node:
             saved for the backward; parameters of an equation that are numbers.
         source: ``file.py:12``, the line of the user's that computed it; empty where it is not known.
         group: what it is a part of, the outermost first: modules, or functions that were called.
+        members: the nodes that it stands for, if it stands for several.
     """
 
     name: str
@@ -40,6 +49,7 @@ class Node:
     kept: Mapping[str, np.ndarray] = field(default_factory=dict)
     source: str = ""
     group: tuple[str, ...] = ()
+    members: tuple["Node", ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +97,97 @@ class Graph:
         """The same as :meth:`text`."""
         return self.text()
 
+    def collapsed(self, nodes: int = MOST_NODES, edges: int = MOST_EDGES) -> "Graph":
+        """The graph with nodes drawn as one until there are no more than so many nodes and edges.
+
+        What belongs to one group goes together first, the innermost groups before the outer ones; then
+        neighbours in the order of the data.
+        """
+        first = sorted(
+            self.nodes, key=lambda node: node.kind == "operation"
+        )  # what has no inputs parts no group
+        graph = replace(self, nodes=tuple(first))
+        for depth in range(max((len(node.group) for node in self.nodes), default=0), 0, -1):
+            if graph.small(nodes, edges):
+                break
+            graph = _merged(graph, [n.group[:depth] if len(n.group) >= depth else () for n in graph.nodes])
+        while not graph.small(nodes, edges) and len(graph.nodes) > 1:
+            graph = _merged(graph, [(f"%{k // 2}",) for k in range(len(graph.nodes))], named=False)
+        return graph
+
+    def small(self, nodes: int = MOST_NODES, edges: int = MOST_EDGES) -> bool:
+        """Whether it has no more than so many nodes and different edges."""
+        return len(self.nodes) <= nodes and len(set(self.edges)) <= edges
+
+    def dot(self, prefix: str = "") -> str:
+        """The graph in Graphviz's language, collapsed if it is large.
+
+        Args:
+            prefix: of the nodes' identifiers, which are numbered.
+        """
+        graph = self if self.small() else self.collapsed()
+        index = {node.name: f"{prefix}{k}" for k, node in enumerate(graph.nodes)}
+        lines = [
+            f'  "{index[n.name]}" [id="{index[n.name]}", class="{n.kind}", label="{_label(n)}"];'
+            for n in graph.nodes
+        ]
+        lines += [f'  "{index[tail]}" -> "{index[head]}";' for tail, head in dict.fromkeys(graph.edges)]
+        head = 'digraph {\n  node [shape=box, fontname="Helvetica", fontsize=11, margin="0.1,0.05"];\n'
+        return f"{head}  edge [arrowsize=0.7];\n" + "\n".join(lines) + "\n}\n"
+
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        from scenarios.layout import svg  # noqa: PLC0415  # a runtime of its own, for whoever looks
+
+        return svg(self.dot())
+
+
+def _merged(graph: Graph, keys: list[tuple[str, ...]], *, named: bool = True) -> Graph:
+    """Neighbours with the same key as one; only neighbours, since then no cycle can arise."""
+    names: dict[str, str] = {}
+    nodes: list[Node] = []
+    for key, run in groupby(zip(keys, graph.nodes, strict=True), lambda pair: pair[0]):
+        few = [node for _, node in run]
+        alone = not key or len(few) == 1
+        nodes += few if alone else [_several(few, key if named else ())]
+        names |= {node.name: (node if alone else few[-1]).name for node in few}
+    return replace(
+        graph,
+        nodes=tuple(replace(node, inputs=tuple(names[name] for name in node.inputs)) for node in nodes),
+        outputs={name: names[node] for name, node in graph.outputs.items()},
+    )
+
+
+def _several(nodes: list[Node], group: tuple[str, ...]) -> Node:
+    """One node for several, with the value of the last and all that comes in from outside."""
+    members = tuple(member for node in nodes for member in (node.members or (node,)))
+    inside = {node.name for node in nodes}
+    what = group[-1] if group else f"{members[0].name} to {members[-1].name}"
+    return replace(
+        nodes[-1],
+        operation=f"{what}: {len(members)} nodes",
+        kind="several",
+        inputs=tuple(dict.fromkeys(name for node in nodes for name in node.inputs if name not in inside)),
+        kept={},
+        source="",
+        group=group[:-1],
+        members=members,
+    )
+
+
+def _label(node: Node) -> str:
+    """What a drawing says of a node: its name, what it does, and the type of its value."""
+    lines = [node.name if node.operation == "" or not node.name.startswith("%") else "", node.operation]
+    if node.kind == "constant" and node.value is not None and node.value.ndim == 0:
+        lines = [f"{node.value:g}"]
+    elif node.shape is not None:
+        lines.append(f"{node.dtype}[{','.join(map(str, node.shape))}]")
+    short = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines if line]
+    return "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in short)
+
 
 def _line(node: Node) -> tuple[str, str]:
-    what = f"{node.operation}({', '.join(node.inputs)})" if node.kind == "operation" else node.kind
+    what = f"{node.operation}({', '.join(node.inputs)})" if node.operation else node.kind
     if node.kind == "constant" and node.value is not None and node.value.ndim == 0:
         what = f"{node.value:g}"
     shape = "" if node.shape is None else f"{node.dtype}[{','.join(map(str, node.shape))}]"

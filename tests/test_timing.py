@@ -16,7 +16,7 @@ import scenarios
 from compare.record import UnreadableRunError
 from compare.runner import environment
 from compare.timing import bench as timing
-from compare.timing import saved, table
+from compare.timing import judging, saved, table
 from compare.timing.bench import Timed, bench
 from compare.timing.clock import WITNESSED, Opened, Sample, refusal, sample, unfinished, warm_up
 from compare.timing.difference import changes, difference
@@ -379,6 +379,15 @@ def test_a_variant_that_computes_something_else_is_not_timed():
     assert group[0].refused == why
     assert group[0].opened is None
     assert group[0].samples == ()
+
+
+@pytest.mark.parametrize(("variant", "word"), [("eager", ""), ("doubled", "it computes something else")])
+def test_of_a_large_network_one_step_from_half_way_is_judged_and_shows_the_size_of_the_gradient(
+    monkeypatch, variant, word
+):
+    monkeypatch.setattr(judging, "LARGE", 1)
+    statement = scaled(scenarios.get("sine_network"), steps=4, points=4, width=2)
+    assert judged(statement, "wrong_variants", variant, "float32", "cpu")[: len(word) or None] == word
 
 
 def test_a_variant_that_raises_has_no_figure_and_says_why():

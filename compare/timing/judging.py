@@ -8,8 +8,9 @@ from compare.judge import examine
 from compare.judge.training import State, advanced, function, inputs
 from scenarios import Device, Dtype, Result, Session, Statement
 
-#: Steps of a run that a variant is judged by, from the start and from half-way.
-JUDGED = 8
+#: Steps of a run that a variant is judged by, from the start and from half-way; where there are more
+#: parameters than these, one step from half-way has to do (Adam's first step hides the size of a gradient).
+JUDGED, LARGE = 8, 10**6
 
 
 def judged(statement: Statement, module: str, variant: str, dtype: Dtype, device: Device) -> str:
@@ -45,8 +46,9 @@ def judged(statement: Statement, module: str, variant: str, dtype: Dtype, device
     training = statement.require_training()
     start = State(0, statement.start, statement.state)
     halfway = advanced(reference, statement, start, training.steps // 2)
-    steps = min(JUDGED, training.steps)
-    for state in (start, halfway):
+    large = sum(array.size for array in statement.start.values()) > LARGE
+    steps = 1 if large else min(JUDGED, training.steps)
+    for state in (halfway,) if large else (start, halfway):
         try:
             found = examine(
                 function(run, statement, steps), function(told, statement, steps), inputs(statement, state)
