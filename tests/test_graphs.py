@@ -1,5 +1,8 @@
 """The tape and the jaxpr as graphs: values and gradients are true, and the two are laid beside each other."""
 
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +13,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import scenarios
+from compare.graph_formats import FORMATS
 from compare.graphs import align, drawn
 from functional import jaxpr
 from functional.arrays import running
 from imperative import tape
 from scenarios.graph import Graph, Node
+from scenarios.layout import svg
 
 
 def leaf(*values):
@@ -335,3 +340,83 @@ def test_the_two_sides_of_the_chain_rule_are_linked_step_by_step():
         for a, b in aligned.twins["imperative"].items()
     }
     assert pairs == {"": "", "PowBackward0": "integer_pow", "MulBackward0": "mul", "SubBackward0": "sub"}
+
+
+# Drawings.
+
+
+@pytest.mark.parametrize("name", [statement.name for statement in scenarios.ALL])
+def test_the_tape_of_every_scenario_is_the_one_that_was_kept(name):
+    kept = Path(__file__).parent / "tapes" / f"{name}.txt"
+    assert drawn(name).graphs["imperative"].text() + "\n" == kept.read_text("utf-8")
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+@pytest.mark.parametrize("sides", [("imperative",), ("functional",), ("imperative", "functional")])
+def test_a_graph_is_shown_in_every_format(kind, sides):
+    content = FORMATS[kind](drawn("chain_rule"), sides)
+    begins = {"svg": b"<svg", "png": b"\x89PNG", "dot": b"digraph {", "json": b"{\n"}
+    assert content.startswith(begins.get(kind, f"{sides[0]}, forward".encode()))
+    assert FORMATS[kind](drawn("chain_rule"), sides) == content  # nothing of it depends on the process
+
+
+def test_the_drawing_of_both_sides_links_the_twins():
+    aligned = drawn("chain_rule")
+    shown = FORMATS["dot"](aligned, ("imperative", "functional")).decode()
+    assert shown.count("style=dotted") == len(aligned.twins["imperative"]) == 6
+
+
+def test_the_text_names_the_twin_or_the_reason_behind_every_node():
+    shown = FORMATS["text"](drawn("chain_rule"), ("imperative", "functional")).decode()
+    nodes = [line for line in shown.splitlines() if " = " in line]
+    assert all(line.rstrip().endswith(")") or "  = " in line for line in nodes)
+    assert "%3 = 3" in shown
+    assert shown.count("(a constant: a tape records none)") == 2
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 20, 50, 300])
+def test_a_large_graph_is_collapsed_to_what_can_be_drawn_and_keeps_every_node(limit):
+    graph = drawn("three_neurons", "gradient").graphs["functional"]
+    small = graph.collapsed(limit)
+    assert len(small.nodes) <= limit
+    members = [member for node in small.nodes for member in (node.members or (node,))]
+    assert sorted(m.name for m in members) == sorted(n.name for n in graph.nodes)
+    assert set(small.outputs.values()) <= {node.name for node in small.nodes}
+    place = {node.name: k for k, node in enumerate(small.nodes)}
+    assert all(place[tail] < place[head] for tail, head in small.edges)  # the order of the data, and no cycle
+
+
+def test_a_module_is_collapsed_into_one_node_before_its_neighbours_are():
+    network = nn.Sequential(*[nn.Sequential(nn.Linear(2, 2), nn.ReLU()) for _ in range(4)])
+    graph = tape.draw(network, torch.ones(1, 2))
+    small = graph.collapsed(len(graph.nodes) - 4)
+    assert [node.operation for node in small.nodes if node.members] == [f"{k}: 2 nodes" for k in range(4)]
+
+
+def test_many_edges_are_collapsed_too():
+    nodes = [one("x0", 0, None, kind="leaf")]
+    nodes += [one(f"x{k}", k, None, *[f"x{j}" for j in range(k)]) for k in range(1, 60)]
+    graph = Graph("imperative", "forward", tuple(nodes), {})
+    assert not graph.small()
+    assert graph.collapsed().small()
+
+
+@pytest.mark.parametrize("name", ['<script>alert("x")</script>', 'a"b\\c', "line\nbreak", "x" * 10_000])
+def test_whatever_a_name_is_it_is_shown_as_text(name):
+    a = leaf(2.0)
+    graph = tape.draw(a * a, names={a: name})
+    shown = graph._repr_svg_()
+    ET.fromstring(shown)
+    assert "<script" not in shown
+    assert len(shown) < 10_000
+
+
+def test_a_description_that_graphviz_does_not_understand_is_one_sentence():
+    with pytest.raises(ValueError, match="Graphviz cannot lay this out"):
+        svg("digraph { a -> ")
+
+
+def test_the_figure_of_the_notes_polynomial_has_its_leaves_and_its_sum():
+    tape_of = drawn("sine_polynomial").graphs["imperative"]
+    assert [n.name for n in tape_of.nodes if n.kind == "leaf"] == ["a", "b", "c"]
+    assert tape_of["output"].operation == "SumBackward0"
