@@ -105,15 +105,20 @@ def _carry_out(
     directory: Path, names: "Sequence[str]", dtypes: "Sequence[Dtype]", device: "Device"
 ) -> "tuple[Run, str, int]":
     """Run and save everything; returns what is on disk, and what stopped it, if anything, with its code."""
+    from compare import lesson
     from compare.record import UnwritableRunError, Writer, read
     from compare.runner import environment, records
 
     writer = Writer(directory, environment(names, dtypes, device))
     trouble, code = "", 0
+    lessons: dict[str, lesson.Lesson] = {}
     with _Interruptible() as interrupt:
         try:
             for record in _progress(records(names, dtypes=dtypes, device=device), len(names) * len(dtypes)):
                 writer.add(record)
+                if record.scenario not in lessons:
+                    lessons[record.scenario] = lesson.gather(record.scenario, device)
+                    lesson.save(directory, list(lessons.values()))
                 if interrupt.came:
                     break
         except KeyboardInterrupt:

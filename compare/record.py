@@ -113,7 +113,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Array(msgspec.Struct, forbid_unknown_fields=True):
-    dtype: Literal["float32", "float64", "int64"]
+    dtype: Literal["float32", "float64", "int32", "int64", "bool"]
     shape: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
     data: list[float | str]
 

@@ -1,14 +1,15 @@
 """Renders a saved run as HTML, Markdown or JSON; it reads and shows, and computes nothing."""
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from compare import describe, words
+from compare import describe, lesson, words
+from compare.lesson import Lesson
 from compare.mutants import Mutant, load
 from compare.record import Run, encode, read
 from compare.timing import saved, table
@@ -21,25 +22,38 @@ def render(directory: Path, kind: str) -> bytes:
     Raises:
         UnreadableRunError: the saved run cannot be read.
     """
-    return RENDERERS[kind](read(directory), load(directory), saved.load(directory))
+    return RENDERERS[kind](read(directory), load(directory), saved.load(directory), lesson.load(directory))
 
 
-def document(run: Run, _: Sequence[Mutant] = (), __: Bench | None = None) -> bytes:
+def document(run: Run, *_: object) -> bytes:
     """The whole run as one JSON document."""
     return msgspec.json.format(encode(run), indent=2)
 
 
-def _html(run: Run, mutants: Sequence[Mutant] = (), bench: Bench | None = None) -> bytes:
+def _html(
+    run: Run,
+    mutants: Sequence[Mutant] = (),
+    bench: Bench | None = None,
+    lessons: Mapping[str, Lesson] | None = None,
+) -> bytes:
+    from compare import chapter
     from compare.figures import Drawing, draw, draw_bench  # drawing is loaded only for the page
 
     def image(drawing: Drawing) -> str:
         # An image of its own: the identifiers of several inline drawings would collide.
         return "data:image/svg+xml;base64," + b64encode(drawing.svg.encode()).decode()
 
-    return _fill("report.html.jinja", run, mutants, bench, draw=draw, draw_bench=draw_bench, image=image)
+    shown = {
+        "draw": draw,
+        "draw_bench": draw_bench,
+        "image": image,
+        "chapter": chapter,
+        "lessons": lessons or {},
+    }
+    return _fill("report.html.jinja", run, mutants, bench, **shown)
 
 
-def _markdown(run: Run, mutants: Sequence[Mutant] = (), bench: Bench | None = None) -> bytes:
+def _markdown(run: Run, mutants: Sequence[Mutant] = (), bench: Bench | None = None, *_: object) -> bytes:
     return _fill("report.md.jinja", run, mutants, bench)
 
 
