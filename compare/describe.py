@@ -355,6 +355,17 @@ def loss_gap(results: Mapping[str, Result]) -> np.ndarray:
         return np.abs(losses[0][:rows] - losses[-1][:rows]) if rows else np.zeros(0)
 
 
+def loss_ulps(results: Mapping[str, Result]) -> tuple[np.ndarray, np.ndarray]:
+    """The steps that both sides recorded, and how far the losses are apart there, in units of the last place."""
+    gap = loss_gap(results)
+    histories = [result.history for result in results.values() if result.history is not None]
+    if not len(gap):
+        return np.zeros(0), gap
+    losses = np.max([np.abs(history.losses[: len(gap)]) for history in histories], axis=0)
+    with np.errstate(invalid="ignore"):
+        return histories[0].steps[: len(gap)], gap / np.spacing(losses).astype(np.float64)
+
+
 def _losses(results: Mapping[str, Result]) -> Table:
     """The loss at about eleven steps, as the note's loops print it."""
     gap = loss_gap(results)

@@ -22,6 +22,12 @@ _STYLE: dict[str, dict[str, Any]] = {
     "functional": {"color": "#0072b2", "linewidth": 1.2, "linestyle": "--"},
 }
 
+# The precisions are told apart by colour and by mark.
+_MARKS: tuple[dict[str, Any], ...] = (
+    {"color": "#777777", "marker": "+", "markersize": 3, "linestyle": "none"},
+    {"color": "black", "marker": ".", "markersize": 3, "linestyle": "none"},
+)
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -31,24 +37,24 @@ class Drawing:
     svg: str
 
 
-def draw(record: Record) -> Iterator[Drawing]:
-    """Every figure that the record has data for: loss curves, fits, activation functions.
+def draw(records: Sequence[Record]) -> Iterator[Drawing]:
+    """Every figure that the records of a scenario have data for: loss curves, fits, activation functions.
 
     A curve that a side lacks, or that does not fit its x, is left out; the verdict says why it is missing.
     """
-    if record.verdict is None:
+    judged = [record for record in records if record.verdict is not None]
+    if not judged:
         return
-    if any(result.history is not None for result in record.results.values()):
-        yield Drawing(
-            f"Loss of both sides in {record.dtype}, and how far they are apart (gaps: equal)",
-            _svg(losses(record)),
-        )
-    if "y" in record.data and record.training is not None:
-        yield Drawing(f"Predicted against exact after training in {record.dtype}", _svg(fit(record)))
-    if "x" in record.start:
-        yield Drawing(
-            f"Activation functions and their derivatives in {record.dtype}", _svg(functions(record))
-        )
+    last = judged[-1]  # the most precise
+    recorded = [r for r in judged if any(result.history is not None for result in r.results.values())]
+    if recorded:
+        kinds = " and ".join(record.dtype for record in recorded)
+        caption = f"Loss of both sides in {recorded[-1].dtype}, and their distance in {kinds} (gaps: equal)"
+        yield Drawing(caption, _svg(losses(recorded)))
+    if "y" in last.data and last.training is not None:
+        yield Drawing(f"Predicted against exact after training in {last.dtype}", _svg(fit(last)))
+    if "x" in last.start:
+        yield Drawing(f"Activation functions and their derivatives in {last.dtype}", _svg(functions(last)))
 
 
 def draw_bench(bench: Bench) -> Iterator[Drawing]:
@@ -99,20 +105,21 @@ def scaling(line: Line) -> Figure:
     return figure
 
 
-def losses(record: Record) -> Figure:
-    """Loss curves above, their distance below."""
+def losses(records: Sequence[Record]) -> Figure:
+    """Loss curves of the last record above; below every record's distance, in units of its last place."""
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    curves = {side: r.history for side, r in record.results.items() if r.history is not None}
+    curves = {side: r.history for side, r in records[-1].results.items() if r.history is not None}
     for side, history in curves.items():
         above.semilogy(history.steps, history.losses, label=side, **_STYLE[side])
     above.set_ylabel("loss")
     above.legend()
-    gap = describe.loss_gap(record.results)
-    steps = next(iter(curves.values())).steps[: len(gap)]
-    below.semilogy(steps, np.where(gap > 0, gap, np.nan), ".", color="black", markersize=2, rasterized=True)
+    for record, style in zip(records, _MARKS, strict=False):
+        steps, gap = describe.loss_ulps(record.results)
+        below.semilogy(steps, np.where(gap > 0, gap, np.nan), label=record.dtype, rasterized=True, **style)
     below.set_xlabel("step")
-    below.set_ylabel("|difference|")
+    below.set_ylabel("apart, in ULPs")
+    below.legend(markerscale=2)
     return figure
 
 
