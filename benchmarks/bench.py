@@ -33,7 +33,7 @@ def timings() -> saved.Bench:
 
 def scaling() -> saved.Bench:
     """The network at other widths, and on more points."""
-    place, timed, rounds = environment(["sine_network"], ("float32",), "cpu"), [], 5
+    place, timed, rounds = environment(["sine_network"], ("float32",), "cpu"), [], 3
     for name, sizes in SWEEPS.items():
         sweep = {name: sizes, "steps": [STEPS]}
         for group in bench(

@@ -20,7 +20,7 @@ from scenarios.layout import svg
 _MARK = re.compile(r"^# %% step: (.+)$", re.MULTILINE)
 
 #: More nodes than these are too many to look at on a page.
-NODES = 100
+NODES = 60
 
 
 @dataclass(frozen=True)

@@ -356,7 +356,7 @@ def loss_gap(results: Mapping[str, Result]) -> np.ndarray:
 
 
 def loss_ulps(results: Mapping[str, Result]) -> tuple[np.ndarray, np.ndarray]:
-    """The steps that both sides recorded, and how far the losses are apart there, in units of the last place."""
+    """The steps that both sides recorded, and how far the losses are apart there, in ULPs."""
     gap = loss_gap(results)
     histories = [result.history for result in results.values() if result.history is not None]
     if not len(gap):

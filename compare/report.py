@@ -1,9 +1,9 @@
 """Renders a saved run as HTML, Markdown or JSON; it reads and shows, and computes nothing."""
 
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -41,7 +41,7 @@ def _html(
 
     def image(drawing: Drawing) -> str:
         # An image of its own: the identifiers of several inline drawings would collide.
-        return "data:image/svg+xml;base64," + b64encode(drawing.svg.encode()).decode()
+        return "data:image/svg+xml," + quote(drawing.svg, safe=" !$&'()*+,-./:;=?@_~")
 
     shown = {
         "draw": draw,

@@ -15,6 +15,15 @@ def svg(dot: str) -> str:
     drawn = laid_out(dot, "svg")
     drawn = drawn[drawn.index("<svg") :]
     drawn = re.sub(r"<!--.*?-->\n?|<title>.*?</title>\n?", "", drawn, flags=re.DOTALL)
+    # What all letters have in common stands once.
+    drawn = re.sub(
+        r'(<text) xml:space="preserve" text-anchor="middle"(.*?) font-family="[^"]*" font-size="[^"]*"',
+        r"\1\2",
+        drawn,
+    )
+    drawn = drawn.replace(
+        "<svg ", '<svg font-family="Helvetica, sans-serif" font-size="11" text-anchor="middle" ', 1
+    )
     drawn = re.sub(r'<polygon fill="white" stroke="none"[^>]*/>\n?', "", drawn, count=1)
     return (
         drawn.replace('stroke="black"', 'stroke="currentColor"')

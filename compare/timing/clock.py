@@ -14,8 +14,9 @@ from scenarios import Device, Dtype, Session
 #: What the witness may find unfinished, as a share of the run: below it, a figure keeps its first digit.
 WITNESSED = 0.1
 
-#: How often the witness looks; of a copy that is disturbed now and then, the fastest tells.
-LOOKS = 5
+#: How often the witness looks, and how often at runs of a second and more, beside which no copy is long; of a
+#: copy that is disturbed now and then, the fastest tells.
+LOOKS, FEW = 5, 2
 
 #: Processor seconds per second and thread; the tick of the accounting is all that may exceed 1.
 OCCUPIED = 1.05
@@ -98,9 +99,10 @@ def unfinished(session: Session, run: float) -> float:
         session: to look at.
         run: seconds that the clock says a run takes.
     """
-    at_once = [sample(session).transfer for _ in range(LOOKS)]
+    looks = LOOKS if run < 1 else FEW
+    at_once = [sample(session).transfer for _ in range(looks)]
     rest = max(run, median(at_once))
-    rested = [sample(session, rest).transfer for _ in range(LOOKS)]
+    rested = [sample(session, rest).transfer for _ in range(looks)]
     return max(0.0, min(at_once) - min(rested))
 
 
