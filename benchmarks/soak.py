@@ -6,7 +6,7 @@
     python benchmarks/soak.py mutants                  every planted defect
     python benchmarks/soak.py report                   benchmarks/results/soak.md from what these have left
 
-Each leaves a file under benchmarks/results/soak and can be run beside the others.
+Each leaves a file under benchmarks/results and can be run beside the others.
 """
 
 import json
@@ -25,8 +25,7 @@ import scenarios
 from compare import describe, twins
 from compare.judge import SIDES, Finding, Trial, examine
 from compare.judge.rounding import SAFETY
-from compare.mutants import mutants
-from compare.record import encode
+from compare.mutants import load, mutants, save
 from compare.runner import environment
 from compare.twins import Twins
 from scenarios import Statement, Training
@@ -142,8 +141,7 @@ def soak_variations(count: int, start: int) -> None:
 def soak_mutants() -> None:
     """Judge every planted defect."""
     found = tuple(mutants())
-    (RESULTS / "soak").mkdir(exist_ok=True)
-    (RESULTS / "soak" / "mutants.jsonl").write_bytes(b"".join(encode(m) + b"\n" for m in found))
+    save(RESULTS, found)
     lines = [
         "# Planted defects",
         "",
@@ -168,7 +166,7 @@ def read(kind: str) -> list[dict[str, object]]:
 def report() -> None:
     """Put everything into one page, with what another safety factor would do."""
     honest = {kind: rows for kind in ("programs", "variations") if (rows := read(kind))}
-    planted = [m for m in read("mutants") if "killed" in m["fates"].values()]
+    planted = [mutant for mutant in load(RESULTS) if "killed" in mutant.fates.values()]
     lines = ["# The judge on honest pairs and on planted defects", "", "Written by `benchmarks/soak.py`.", ""]
     lines += [f"{describe.machine(environment([], [], 'cpu'))}.", ""]
     lines += [
@@ -191,7 +189,7 @@ def report() -> None:
     ]
     for factor in FACTORS:
         alarms = [sum(float(r["share"]) * SAFETY / factor > 1 for r in rows) for rows in honest.values()]
-        found = sum(float(m["share"]) * SAFETY / factor > 1 for m in planted)
+        found = sum(float(mutant.share) * SAFETY / factor > 1 for mutant in planted)
         totals = [len(rows) for rows in honest.values()]
         cells = [f"{a} of {t}" for a, t in zip(alarms, totals, strict=True)]
         lines += [f"| {factor:g} | {' | '.join(cells)} | {found} of {len(planted)} |"]
