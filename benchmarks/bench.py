@@ -56,6 +56,8 @@ def page(title: str, done: saved.Bench) -> str:
 
 def main() -> None:
     """Time, save and write the tables."""
+    if sys.argv[1:] not in ([], ["scaling"]):
+        sys.exit(f"bench.py takes nothing, or 'scaling': {' '.join(sys.argv[1:])}")
     if sys.argv[1:] == ["scaling"]:
         done, title, directory = scaling(), "How the cost of every variant grows", RESULTS / "scaling"
     else:

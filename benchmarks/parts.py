@@ -64,19 +64,31 @@ def flat(carry: tuple[jax.Array, optax.OptState], data: Pytree) -> tuple[jax.Arr
     return vector + updates, state
 
 
-def compiled(step: Callable[..., object], carry: object, data: Pytree) -> Callable[[], object]:
+def compiled(step: Callable[..., object], carry: object, data: Pytree) -> Callable[[], float]:
     """A scan of STEPS steps, compiled."""
     run = jax.jit(
         lambda carry, data: jax.lax.scan(lambda c, _: (step(c, data), None), carry, length=STEPS)[0]
     )
     ready = run.lower(carry, data).compile()
-    return lambda: jax.block_until_ready(ready(carry, data))
+    return lambda: timed(lambda: jax.block_until_ready(ready(carry, data)))
 
 
-def in_c(*options: str) -> Callable[[], object]:
+def timed(run: Callable[[], object]) -> float:
+    """Nanoseconds of a step."""
+    started = perf_counter()
+    run()
+    return (perf_counter() - started) / STEPS * 1e9
+
+
+def in_c(*options: str) -> Callable[[], float]:
     """The floor, compiled with further options."""
     built = session(STATEMENT, "C", "float32", "cpu", options)
-    return lambda: built.launch(built.prepare())
+
+    def run() -> float:
+        prepared = built.prepare()
+        return timed(lambda: built.launch(prepared))
+
+    return run
 
 
 def measured() -> dict[str, float]:
@@ -96,9 +108,7 @@ def measured() -> dict[str, float]:
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
             for name, run in runs.items():
-                started = perf_counter()
-                run()
-                taken[name].append((perf_counter() - started) / STEPS * 1e9)
+                taken[name].append(run())
     return {name: median(times) for name, times in taken.items()}
 
 

@@ -72,14 +72,7 @@ class Pair:
 def pair(alignment: Alignment, prefix: str) -> Pair:
     """Draw both graphs; ``prefix`` tells their identifiers from those of other scenarios."""
     small = {side: alignment.graphs[side].collapsed(NODES) for side in SIDES}
-    ids = {
-        side: {
-            member.name: f"{prefix}-{side}{k}"
-            for k, node in enumerate(graph.nodes)
-            for member in (node.members or (node,))
-        }
-        for side, graph in small.items()
-    }
+    ids = {side: graph.identifiers(f"{prefix}-{side}") for side, graph in small.items()}
     told: dict[str, dict[str, object]] = {}
     for side, other in (SIDES, SIDES[::-1]):
         for node in small[side].nodes:

@@ -227,8 +227,10 @@ def graph(
     from compare.runner import DTYPES
     from scenarios import UnavailableError
 
-    given = output.suffix.removeprefix(".") if output is not None else ""
-    kind = _choose("format", form or (given if given in FORMATS else "text"), tuple(FORMATS))
+    if str(output) == "-":
+        output = None
+    given = output.suffix.removeprefix(".").lower() if output is not None else ""
+    kind = _choose("format", form or {"": "text", "txt": "text"}.get(given, given), tuple(FORMATS))
     sides = ("imperative", "functional")
     chosen = sides if side == "both" else (_choose("side", side, sides, "both"),)
     what: Of = _choose("graph", of, OF)
@@ -346,6 +348,14 @@ def _directory(path: Path) -> Path:
     return path
 
 
+def _whole(text: str) -> int | None:
+    """``1000`` or ``1e3``; None for what is no whole number."""
+    with suppress(ValueError):
+        number = float(text)
+        return int(number) if number.is_integer() else None
+    return None
+
+
 def _sweeps(sweep: "Sequence[str]") -> tuple[dict[str, list[int]], dict[str, tuple[str, ...]]]:
     """``width=10,100`` and the like, by name; and ``dtype`` and ``device``, whose values are no numbers."""
     from scenarios import UnavailableError
@@ -356,12 +366,10 @@ def _sweeps(sweep: "Sequence[str]") -> tuple[dict[str, list[int]], dict[str, tup
         if name in {"dtype", "device"}:
             words[name] = tuple(listed.split(","))
             continue
-        try:
-            sizes[name] = [round(float(size)) for size in listed.split(",")]
-        except (ValueError, OverflowError):
-            raise UnavailableError(
-                f"--sweep {text}: write a size and its values, such as width=10,100."
-            ) from None
+        numbers = [_whole(size) for size in listed.split(",")]
+        if None in numbers or name in sizes:
+            raise UnavailableError(f"--sweep {text}: write each size once with whole values: width=10,100.")
+        sizes[name] = [number for number in numbers if number is not None]
     return sizes, words
 
 

@@ -221,6 +221,16 @@ def missing(run: Run) -> str:
     return f"The run was interrupted: {len(run.records)} records were finished, {run.missing} are missing."
 
 
+def answer(array: np.ndarray | np.floating) -> str:
+    """A number, or an array of one, to five digits; other arrays as they are.
+
+    Raises:
+        ValueError: there is nothing in it.
+    """
+    values = np.asarray(array)
+    return f"{values.item():.5g}" if values.size == 1 else np.array2string(values, precision=4)
+
+
 def seconds(value: float) -> str:
     """A duration with its unit, to three digits."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):

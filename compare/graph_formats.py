@@ -37,18 +37,15 @@ def dot(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
     if len(sides) == 1:
         return aligned.graphs[sides[0]].dot().encode()
     small = {side: aligned.graphs[side].fitting() for side in sides}
-    names = {side: {n.name: f"{side}{k}" for k, n in enumerate(small[side].nodes)} for side in sides}
+    names = {side: small[side].identifiers(side) for side in sides}
     bodies = [
         f'  subgraph cluster_{side} {{\n  label="{side}";\n{small[side].statements(side)}\n  }}'
         for side in sides
     ]
     left, right = sides
     link = 'class="twin", style=dotted, dir=none, constraint=false'
-    links = [
-        f'  "{names[left][a]}" -> "{names[right][b]}" [{link}];'
-        for a, b in aligned.twins[left].items()
-        if a in names[left] and b in names[right]
-    ]
+    twins = dict.fromkeys((names[left][a], names[right][b]) for a, b in aligned.twins[left].items())
+    links = [f'  "{a}" -> "{b}" [{link}];' for a, b in twins]
     return ("digraph {\n" + "\n".join([Graph.STYLE, *bodies, *links]) + "\n}\n").encode()
 
 

@@ -50,25 +50,9 @@ def align(left: Graph, right: Graph) -> Alignment:
     whatever order their entries stand: that links what is meant to be equal, and judges nothing. Of several
     candidates the one with the same name, gradient and inputs is taken.
     """
-    scales = {id(node): _scale(node, graph) for graph in (left, right) for node in graph.nodes}
-
-    def same(node: Node, other: Node) -> bool:
-        return _same(node, other, max(scales[id(node)], scales[id(other)]))
-
-    forth: dict[str, str] = {}
-    for node in left.nodes:
-        candidates = [other for other in right.nodes if same(node, other)]
-        if candidates:
-            forth[node.name] = max(candidates, key=lambda other: _likeness(node, other, forth)).name
-    back: dict[str, str] = {}
-    for node in right.nodes:
-        pairs = [name for name, twin in forth.items() if twin == node.name]
-        candidates = [other for other in left.nodes if other.name in pairs or same(node, other)]
-        if candidates:
-            inverse = {twin: name for name, twin in reversed(list(forth.items()))}
-            back[node.name] = max(
-                candidates, key=lambda o: (o.name in pairs, *_likeness(node, o, inverse))
-            ).name
+    entries = {id(n): _entries(n, graph) for graph in (left, right) for n in graph.nodes}
+    forth = _found(left, right, entries, {})
+    back = _found(right, left, entries, {twin: name for name, twin in reversed(list(forth.items()))})
     sides = {left.side: (left, right, forth), right.side: (right, left, back)}
     return Alignment(
         graphs={left.side: left, right.side: right},
@@ -77,40 +61,77 @@ def align(left: Graph, right: Graph) -> Alignment:
     )
 
 
-def _scale(node: Node, graph: Graph) -> float:
-    """The largest magnitude of a value and of what it was computed of, to which its rounding is relative."""
-    values = [node.value, *(graph[name].value for name in node.inputs)]
-    return max(
-        (float(np.abs(v).max(initial=0, where=np.isfinite(v))) for v in values if v is not None), default=0.0
+@dataclass(frozen=True)
+class _Entries:
+    """What a value is recognised by: its sorted entries, and the largest number that went into it."""
+
+    value: np.ndarray | None
+    gradient: np.ndarray | None
+    scale: float
+
+
+def _entries(node: Node, graph: Graph) -> _Entries:
+    inputs = [graph[name].value for name in node.inputs]
+    scale = max((_largest(array) for array in (node.value, *inputs) if array is not None), default=0.0)
+    return _Entries(
+        *(None if a is None else np.sort(a, axis=None) for a in (node.value, node.gradient)), scale
     )
 
 
-def _same(node: Node, other: Node, scale: float) -> bool:
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0, where=np.isfinite(array)))
+
+
+def _found(
+    graph: Graph, other: Graph, entries: Mapping[int, _Entries], reverse: Mapping[str, str]
+) -> dict[str, str]:
+    """The twins of the nodes of a graph; ``reverse`` holds those that the other graph's nodes have chosen."""
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        candidates = [o for o in other.nodes if reverse.get(node.name) == o.name or _same(node, o, entries)]
+        if candidates:
+            found[node.name] = max(candidates, key=lambda o: _likeness(node, o, entries, found, reverse)).name
+    return found
+
+
+def _same(node: Node, other: Node, entries: Mapping[int, _Entries]) -> bool:
     """Whether two nodes hold the same value; leaves are told by their names."""
-    if "leaf" in {node.kind, other.kind} and node.kind == other.kind:
+    if node.kind == other.kind == "leaf":
         return node.name == other.name
-    if "operation" not in {node.kind, other.kind} or node.value is None or other.value is None:
-        return False
-    return _equal(node.value, other.value, scale)
+    left, right = entries[id(node)], entries[id(other)]
+    operated = "operation" in {node.kind, other.kind}
+    return operated and _equal(left.value, right.value, max(left.scale, right.scale))
 
 
 def _equal(left: np.ndarray | None, right: np.ndarray | None, scale: float = 0.0) -> bool:
+    """Whether two sorted arrays agree in half of the digits of the largest number in them, or of ``scale``."""
     if left is None or right is None or left.size != right.size or left.dtype.kind != right.dtype.kind:
         return False
     if left.dtype.kind not in "fc":
-        return np.array_equal(np.sort(left, axis=None), np.sort(right, axis=None))
-    coarse = max(unit_roundoff(array.dtype) for array in (left, right))
-    a, b = (np.sort(array, axis=None) for array in (left, right))
+        return np.array_equal(left, right)
+    coarse = np.sqrt(max(unit_roundoff(array.dtype) for array in (left, right)))
     with np.errstate(invalid="ignore"):
-        apart, scale = np.abs(a - b), max(scale, np.abs(a).max(initial=0, where=np.isfinite(a)))
-    return bool(np.all((apart <= np.sqrt(coarse) * scale) | (a == b) | (np.isnan(a) & np.isnan(b))))
+        apart = np.abs(left - right)
+    near = apart <= coarse * max(scale, _largest(left))
+    return bool(np.all(near | (left == right) | (np.isnan(left) & np.isnan(right))))
 
 
-def _likeness(node: Node, other: Node, found: Mapping[str, str]) -> tuple[bool, bool, int, bool]:
+def _likeness(
+    node: Node,
+    other: Node,
+    entries: Mapping[int, _Entries],
+    found: Mapping[str, str],
+    reverse: Mapping[str, str],
+) -> tuple[bool, bool, bool, int, bool]:
     """How much speaks for a pair besides its value."""
     inputs = {found.get(name) for name in node.inputs}
-    shared = len(inputs.intersection(other.inputs))
-    return node.name == other.name, _equal(node.gradient, other.gradient), shared, node.shape == other.shape
+    return (
+        reverse.get(node.name) == other.name,
+        node.name == other.name,
+        _equal(entries[id(node)].gradient, entries[id(other)].gradient),
+        len(inputs.intersection(other.inputs)),
+        node.shape == other.shape,
+    )
 
 
 def _alone(graph: Graph, other: Graph, twins: Mapping[str, str]) -> Iterator[tuple[str, str]]:

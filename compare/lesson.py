@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from compare import twins
 from compare.graphs import Alignment, drawn
 from compare.judge import SIDES
-from compare.record import SCHEMA_VERSION, UnwritableRunError, decode_current, encode
+from compare.record import encode, seal, unseal
 from scenarios import Device
 
 FILE = "lessons.json"
@@ -30,12 +30,6 @@ class Lesson:
     alignment: Alignment | None
 
 
-@dataclass(frozen=True)
-class _Saved:
-    schema_version: int
-    lessons: tuple[Lesson, ...]
-
-
 def gather(name: str, device: Device = "cpu") -> Lesson:
     """Read the sources of a scenario's twins, and draw its graphs.
 
@@ -49,11 +43,13 @@ def gather(name: str, device: Device = "cpu") -> Lesson:
             sources[side] = inspect.getsource(getattr(pair, side))
         except (OSError, TypeError):  # no file of its own
             sources[side] = ""
+    lesson = Lesson(name, sources, None)
     try:
-        alignment = drawn(name, device=device)
-    except Exception:  # noqa: BLE001  # what a twin raises is said in its record; the page does without
-        alignment = None
-    return Lesson(name, sources, alignment)
+        with_graphs = replace(lesson, alignment=drawn(name, device=device))
+        encode(with_graphs)
+    except (Exception, SystemExit):  # noqa: BLE001  # what a twin raises is said in its record; the page does without
+        return lesson
+    return with_graphs
 
 
 def save(directory: Path, lessons: Sequence[Lesson]) -> None:
@@ -62,10 +58,7 @@ def save(directory: Path, lessons: Sequence[Lesson]) -> None:
     Raises:
         UnwritableRunError: the directory cannot be written.
     """
-    try:
-        (directory / FILE).write_bytes(encode(_Saved(SCHEMA_VERSION, tuple(lessons))))
-    except OSError as error:
-        raise UnwritableRunError(f"cannot write to {directory}: {error.strerror}.") from error
+    seal(directory / FILE, tuple(lessons))
 
 
 def load(directory: Path) -> dict[str, Lesson]:
@@ -75,8 +68,5 @@ def load(directory: Path) -> dict[str, Lesson]:
         UnreadableRunError: the file was changed or is of another version.
     """
     path = directory / FILE
-    if not path.exists():
-        return {}
-    return {
-        lesson.scenario: lesson for lesson in decode_current(path.read_bytes(), _Saved, f"{path}").lessons
-    }
+    lessons = unseal(path, tuple[Lesson, ...]) if path.exists() else ()
+    return {lesson.scenario: lesson for lesson in lessons}

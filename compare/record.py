@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -112,8 +112,11 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     record: msgspec.Raw
 
 
+_Kind = Literal["float32", "float64", "int32", "int64", "uint32", "bool"]
+
+
 class _Array(msgspec.Struct, forbid_unknown_fields=True):
-    dtype: Literal["float32", "float64", "int32", "int64", "bool"]
+    dtype: _Kind
     shape: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
     data: list[float | str]
 
@@ -257,8 +260,47 @@ def decode_current(data: bytes, kind: type[T], where: str) -> T:
     return decode(data, kind, where)
 
 
+class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
+    schema_version: int
+    checksum: str
+    content: msgspec.Raw
+
+
+def seal(path: Path, content: object) -> None:
+    """Write a document beside a saved run, with a checksum; the directory is made if it does not exist.
+
+    The file is replaced as a whole: whoever is interrupted leaves the one that was there.
+
+    Raises:
+        UnwritableRunError: it cannot be written.
+    """
+    raw = msgspec.Raw(encode(content))
+    document = msgspec.json.encode(_Sealed(SCHEMA_VERSION, hashlib.sha256(raw).hexdigest(), raw))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.new")
+        draft.write_bytes(document + b"\n")
+        draft.replace(path)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+
+
+def unseal(path: Path, kind: type[T]) -> T:
+    """The document that :func:`seal` wrote.
+
+    Raises:
+        UnreadableRunError: it is missing, was changed, or is of another version.
+    """
+    document = decode_current(_bytes(path), _Sealed, f"{path}")
+    if document.checksum != hashlib.sha256(document.content).hexdigest():
+        raise UnreadableRunError(f"{path} was changed after it was written: make it again.")
+    return decode(document.content, kind, f"{path}")
+
+
 def _encode_hook(value: object) -> object:
     if isinstance(value, np.ndarray):
+        if str(value.dtype) not in get_args(_Kind):
+            raise NotImplementedError(f"an array of {value.dtype} cannot be kept.")
         return {"dtype": str(value.dtype), "shape": value.shape, "data": value.ravel().tolist()}
     if isinstance(value, np.floating):
         return float(value)

@@ -1,17 +1,28 @@
 """Renders a saved run as HTML, Markdown or JSON; it reads and shows, and computes nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+import numpy as np
+from jinja2 import (
+    Environment,
+    PackageLoader,
+    StrictUndefined,
+    TemplateNotFound,
+    UndefinedError,
+    select_autoescape,
+)
+from markupsafe import Markup
 
 from compare import describe, lesson, words
 from compare.lesson import Lesson
 from compare.mutants import Mutant, load
-from compare.record import Run, encode, read
+from compare.record import Record, Run, encode, read
 from compare.timing import saved, table
 from compare.timing.saved import Bench
 
@@ -65,7 +76,12 @@ def _fill(template: str, run: Run, mutants: Sequence[Mutant], bench: Bench | Non
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+    def taught(records: Sequence[Record]) -> Taught | None:
+        return teach(templates, records)
+
     text = templates.get_template(template).render(
+        taught=taught,
         run=run,
         mutants=mutants,
         bench=bench,
@@ -76,6 +92,48 @@ def _fill(template: str, run: Run, mutants: Sequence[Mutant], bench: Bench | Non
         **more,
     )
     return text.encode()
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What a chapter says of its scenario.
+
+    Attributes:
+        formula: the problem in mathematics (MathML).
+        thinking: what differs in the way of thinking, a sentence each.
+        questions: each with the answer of the imperative and of the functional side, from the run.
+    """
+
+    formula: Markup
+    thinking: tuple[str, ...]
+    questions: tuple[tuple[str, str, str], ...]
+
+
+def teach(templates: Environment, records: Sequence[Record]) -> Taught | None:
+    """The chapter of a scenario, answered by its most precise record; None where a side lacks an answer."""
+    judged = [record for record in records if record.verdict is not None]
+    if not judged:
+        return None
+    record = judged[-1]
+    try:
+        module: Any = templates.get_template(f"chapters/{record.scenario}.jinja").make_module(
+            {
+                "left": record.results["imperative"],
+                "right": record.results["functional"],
+                "timings": record.timings,
+                "dynamics": record.verdict and record.verdict.dynamics,
+                "number": describe.answer,
+                "seconds": describe.seconds,
+                "abs": np.abs,
+            }
+        )
+    except (UndefinedError, TemplateNotFound, KeyError, TypeError, ValueError):
+        return None
+    return Taught(
+        Markup(module.formula),  # from our own template
+        tuple(module.thinking),
+        tuple((question, str(left), str(right)) for question, left, right in module.questions),
+    )
 
 
 RENDERERS: dict[str, Callable[..., bytes]] = {"html": _html, "md": _markdown, "json": document}

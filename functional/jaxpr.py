@@ -1,6 +1,7 @@
 """Reads the jaxpr: the equations that tracing a function wrote down. The only module that does."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,8 @@ def draw(
         positional, named = jax.tree.unflatten(shape, values)
         return function(*positional, **named)
 
+    if unknown := set(by or ()) - set(called):
+        raise ValueError(f"no leaf is called {', '.join(sorted(unknown))}: there are {', '.join(called)}.")
     moving = [k for k, leaf in enumerate(leaves) if _floating(leaf) and (by is None or called[k] in by)]
     if not moving:
         raise ValueError(
@@ -247,12 +250,13 @@ class _Record:
 
         def add(value: _Value, name: str, **what: Any) -> None:  # noqa: ANN401
             names[value] = name if name not in names.values() else f"%{len(nodes)}"
-            array = np.asarray(value.array)
+            key = jnp.issubdtype(jnp.result_type(value.array), jax.dtypes.prng_key)
+            array = np.asarray(jax.random.key_data(value.array) if key else value.array)
             nodes.append(
                 Node(
                     name=names[value],
-                    shape=array.shape,
-                    dtype=str(array.dtype),
+                    shape=np.shape(value.array),
+                    dtype=str(jnp.result_type(value.array)),
                     value=array.copy(),
                     gradient=cotangents.get(id(value)),
                     **what,
@@ -306,7 +310,10 @@ def _cotangents(
         return _total([value.array for value in _Record(taps).run(closed, given)])
 
     taps = [jnp.zeros_like(value.array) for value in values]
-    by_leaf, by_tap = jax.grad(total, argnums=(0, 1))([jnp.asarray(leaves[k]) for k in moving], taps)
+    try:
+        by_leaf, by_tap = jax.grad(total, argnums=(0, 1))([jnp.asarray(leaves[k]) for k in moving], taps)
+    except (TypeError, ValueError, NotImplementedError):  # while loops and callbacks have no reverse mode
+        return {}
     found = zip((*(record.arguments[k] for k in moving), *values), (*by_leaf, *by_tap), strict=True)
     return {id(value): np.asarray(gradient).copy() for value, gradient in found}
 
@@ -354,16 +361,17 @@ def _leaf_names(
         bound = list(inspect.signature(function).bind(*arguments, **options).arguments)
     except (TypeError, ValueError):  # a function that Python knows no signature of, or one that will raise
         bound = []
-    names = []
+    names, within = [], []
     for path, _ in jax.tree.leaves_with_path((arguments, options)):
         positional, (first, *rest) = path[0].idx == 0, path[1:]
-        given = (
-            (bound[first.idx] if first.idx < len(bound) else f"argument {first.idx}")
-            if positional
-            else first.key
-        )
-        names.append(_path(rest, str(given)))
-    return names
+        given = bound[first.idx] if positional and first.idx < len(bound) else getattr(first, "key", "")
+        within.append(str(given or f"argument {first.idx}"))
+        names.append(_path(rest, within[-1]))
+    often = Counter(names)
+    return [
+        name if often[name] == 1 else f"{argument}.{name}"
+        for name, argument in zip(names, within, strict=True)
+    ]
 
 
 def _path(path: Sequence[Any], root: str) -> str:

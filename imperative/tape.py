@@ -2,15 +2,17 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jaxtyping
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node, get_gradient_edge
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
@@ -29,7 +31,9 @@ def draw(
     names: Mapping[Tensor, str] | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Graph:
-    """The tape as a graph, with the gradients that flow through it; no ``.grad`` is changed.
+    """The tape as a graph, with the gradients that flow through it.
+
+    No ``.grad`` is changed and no hook is run: what a hook would make of a gradient is not seen.
 
     Args:
         target: a tensor with a tape; or a function or module, which is run on the arguments and watched. Of
@@ -42,25 +46,36 @@ def draw(
     Raises:
         ValueError: nothing was recorded, or it has been freed and the gradient cannot be recorded any more.
     """
-    named = dict(_inputs(target, arguments, options)) | dict(names or {})
+    named = _distinct(_inputs(target, arguments, options)) | dict(names or {})
     watch = _Watch()
     if isinstance(target, Tensor):
         results = {named.get(target, "output"): target}
     else:
         with watch:
             results = dict(_tensors(target(*arguments, **options), "output"))
-    outputs = {named.get(t, name): t for name, t in results.items() if t.requires_grad}
-    if all(tensor.is_leaf for tensor in outputs.values()):
+    outputs = {named.get(t, name): _edge(t) for name, t in results.items() if t.requires_grad}
+    if all(variable(edge.node) is not None for edge in outputs.values()):
         raise ValueError("nothing was recorded: the result is a leaf, or no input requires a gradient.")
-    seen = watch.seen
+    given = [tensor for tensor in (*results.values(), *named) if tensor.requires_grad]
+    seen = {_edge(tensor): _Seen(tensor.detach().clone()) for tensor in given} | watch.seen
     if of == "gradient":
         outputs, flowing = _differentiated(outputs, named)
         seen = flowing | seen
-    order = _order([root(tensor) for tensor in outputs.values()])
-    names_of = {
-        id(root(t)): n for n, t in (*((n, t) for t, n in named.items() if t.grad_fn), *outputs.items())
-    }
-    return _graph(order, outputs, seen, _flowed(outputs.values(), order), _Names(named, names_of), of)
+    called = {_edge(tensor): name for tensor, name in named.items() if tensor.requires_grad}
+    called |= {edge: name for name, edge in outputs.items()}
+    return _graph(outputs, seen, called, of)
+
+
+class _Edge(NamedTuple):
+    """One result of a node."""
+
+    node: Node
+    result: int
+
+
+def _edge(tensor: Tensor) -> _Edge:
+    found = get_gradient_edge(tensor)
+    return _Edge(found.node, found.output_nr)
 
 
 @dataclass(frozen=True)
@@ -72,20 +87,12 @@ class _Seen:
     group: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Names:
-    """What the user calls leaves, by the tensor, and what nodes compute, by their identity."""
-
-    leaves: Mapping[Tensor, str]
-    nodes: Mapping[int, str]
-
-
 class _Watch(TorchFunctionMode):
     """Notes of every node that is recorded what it computed, at which line, within which modules."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: dict[Node, _Seen] = {}
+        self.seen: dict[_Edge, _Seen] = {}
         self.modules: list[tuple[nn.Module, str]] = []
 
     def __enter__(self) -> "_Watch":
@@ -118,9 +125,9 @@ class _Watch(TorchFunctionMode):
     ) -> Any:  # noqa: ANN401  # whatever the function returns
         result = func(*args, **(kwargs or {}))
         for _, tensor in _tensors(result, ""):
-            if tensor.grad_fn is not None and tensor.grad_fn not in self.seen:
+            if tensor.grad_fn is not None and (edge := _edge(tensor)) not in self.seen:
                 group = tuple(name for _, name in self.modules)
-                self.seen[tensor.grad_fn] = _Seen(tensor.detach().clone(), _line(), group)
+                self.seen[edge] = _Seen(tensor.detach().clone(), _line(), group)
         return result
 
 
@@ -148,151 +155,163 @@ def _tensors(tree: object, name: str, *, root: bool = True) -> Iterator[tuple[st
 
 def _inputs(
     target: object, arguments: Sequence[Any], options: Mapping[str, Any]
-) -> Iterator[tuple[Tensor, str]]:
-    """Parameters and arguments, and what they are called."""
+) -> Iterator[tuple[Tensor, str, str]]:
+    """Parameters and arguments: what they are called, and within which argument."""
     if isinstance(target, nn.Module):
-        yield from ((tensor, name) for name, tensor in target.named_parameters())
+        yield from ((tensor, name, "") for name, tensor in target.named_parameters())
     if not callable(target) or isinstance(target, Tensor):
         return
     try:
-        bound = inspect.signature(target.forward if isinstance(target, nn.Module) else target).bind(
-            *arguments, **options
-        )
-        given: Mapping[str, Any] = bound.arguments
+        signature = inspect.signature(target.forward if isinstance(target, nn.Module) else target)
+        given: Mapping[str, Any] = signature.bind(*arguments, **options).arguments
     except (TypeError, ValueError):  # a function that Python knows no signature of, or one that will raise
         given = {f"argument {index}": argument for index, argument in enumerate(arguments)} | dict(options)
     for name, argument in given.items():
         # Arguments that are trees, or modules, are known by what is in them.
         module = isinstance(argument, nn.Module)
         found = argument.named_parameters() if module else _tensors(argument, name)
-        yield from ((tensor, called) for called, tensor in found)
+        yield from ((tensor, called, name) for called, tensor in found)
 
 
-def _order(roots: Sequence[Node]) -> list[Node]:
-    """Every node of the tape, inputs first."""
-    order: list[Node] = []
-    found: set[Node] = set()
-    waiting = [(node, False) for node in reversed(roots)]
+def _distinct(inputs: Iterable[tuple[Tensor, str, str]]) -> dict[Tensor, str]:
+    """Names that no two tensors share: those that do are called by their argument too."""
+    first = {tensor: (name, argument) for tensor, name, argument in inputs}
+    often = Counter(name for name, _ in first.values())
+    return {t: name if often[name] == 1 else f"{argument}.{name}" for t, (name, argument) in first.items()}
+
+
+def _order(outputs: Iterable[_Edge]) -> list[_Edge]:
+    """Every result on the tape that is used, inputs first."""
+    order: list[_Edge] = []
+    found: set[_Edge] = set()
+    waiting = [(edge, False) for edge in reversed(list(outputs))]
     while waiting:
-        node, complete = waiting.pop()
+        edge, complete = waiting.pop()
         if complete:
-            order.append(node)
-        elif node not in found:
-            found.add(node)
-            waiting.append((node, True))
-            waiting.extend((child, False) for child in reversed(children(node)))
+            order.append(edge)
+        elif edge not in found:
+            found.add(edge)
+            waiting.append((edge, True))
+            waiting.extend((below, False) for below in reversed(_below(edge.node)))
     return order
 
 
-def _flowed(outputs: Collection[Tensor], order: Sequence[Node]) -> dict[Node, Tensor]:
-    """The gradient that reaches every node from the sum of the outputs; none if the tape has been freed."""
-    flowed: dict[Node, Tensor] = {}
+def _below(node: Node) -> list[_Edge]:
+    """The results that a node took."""
+    return [_Edge(child, result) for child, result in node.next_functions if child is not None]
 
-    def keep(node: Node) -> Callable[[tuple[Tensor | None, ...]], None]:
-        def hook(gradients: tuple[Tensor | None, ...]) -> None:
-            for gradient in gradients:
-                if gradient is not None:
-                    flowed[node] = gradient.detach().clone()
 
-        return hook
+def _flow(outputs: Iterable[_Edge], order: Sequence[_Edge]) -> dict[_Edge, Tensor]:
+    """The gradient of the sum of the outputs with respect to every result on the tape.
 
-    leaves = {node: leaf for node in order if (leaf := variable(node)) is not None}
-    hooks = [node.register_prehook(keep(node)) for node in order if node not in leaves]
-    try:
-        found = torch.autograd.grad(
-            list(outputs),
-            list(leaves.values()),
-            [torch.ones_like(output) for output in outputs],
-            retain_graph=True,
-            allow_unused=True,
-        )
-    except RuntimeError as error:
-        if "second time" not in str(error):
-            raise
-        return {}
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return flowed | {node: g for node, g in zip(leaves, found, strict=True) if g is not None}
+    The nodes are asked one by one. The engine would run what hangs on them: hooks, and ``retain_grad``, which
+    adds to ``.grad``.
+    """
+    flowed = {edge: torch.ones(_metadata(edge).shape, **_like(edge)) for edge in outputs}
+    for node in reversed(dict.fromkeys(edge.node for edge in order)):
+        results = [_Edge(node, k) for k in range(_results(node))]
+        if variable(node) is not None or not any(edge in flowed for edge in results):
+            continue
+        call: Any = node
+        slopes: list[Tensor | None] = [flowed.get(edge) for edge in results]
+        if isinstance(node, BackwardCFunction):
+            # A function of the user's is handed zeros for results that nothing depends on.
+            call = node.apply
+            slopes = [
+                torch.zeros(_metadata(edge).shape, **_like(edge)) if slope is None else slope
+                for edge, slope in zip(results, slopes, strict=True)
+            ]
+        answer = call(*slopes)
+        given = answer if isinstance(answer, tuple) else (answer,)
+        for (child, result), slope in zip(node.next_functions, given, strict=False):
+            if child is not None and slope is not None:
+                edge = _Edge(child, result)
+                whole = slope.sum_to_size(_metadata(edge).shape)  # what was broadcast adds up
+                flowed[edge] = flowed[edge] + whole if edge in flowed else whole
+    return flowed
+
+
+def _results(node: Node) -> int:
+    """How many results a node has."""
+    return 1 if variable(node) is not None else len(node._input_metadata)  # noqa: SLF001  # as below
+
+
+def _metadata(edge: _Edge) -> Any:  # noqa: ANN401  # torch gives it no type
+    """Shape, dtype and device of a result."""
+    leaf = variable(edge.node)
+    return leaf if leaf is not None else edge.node._input_metadata[edge.result]  # noqa: SLF001  # no other way
+
+
+def _like(edge: _Edge) -> dict[str, Any]:
+    found = _metadata(edge)
+    return {"dtype": found.dtype, "device": found.device}
 
 
 def _differentiated(
-    outputs: Mapping[str, Tensor], named: Mapping[Tensor, str]
-) -> tuple[dict[str, Tensor], dict[Node, _Seen]]:
+    outputs: Mapping[str, _Edge], named: Mapping[Tensor, str]
+) -> tuple[dict[str, _Edge], dict[_Edge, _Seen]]:
     """The gradients of the sum of the outputs, as outputs of a tape of their own, and what was seen of it."""
-    seen: dict[Node, _Seen] = {}
-
-    def hook(gradients: tuple[Tensor | None, ...], _: tuple[Tensor | None, ...]) -> None:
-        for gradient in gradients:
-            if gradient is not None and gradient.grad_fn is not None:
-                seen.setdefault(gradient.grad_fn, _Seen(gradient.detach().clone()))
-
-    order = _order([root(tensor) for tensor in outputs.values()])
-    leaves = [leaf for node in order if (leaf := variable(node)) is not None]
-    hooks = [node.register_hook(hook) for node in order if variable(node) is None]
+    order = _order(outputs.values())
     try:
-        found = torch.autograd.grad(
-            list(outputs.values()),
-            leaves,
-            [torch.ones_like(output) for output in outputs.values()],
-            create_graph=True,
-            allow_unused=True,
-        )
-    finally:
-        for each in hooks:
-            each.remove()
-    slopes = {
-        f"d{named.get(leaf, f'leaf {k}')}": g
-        for k, (leaf, g) in enumerate(zip(leaves, found, strict=True))
-        if g is not None
-    }
-    recorded = {name: slope for name, slope in slopes.items() if slope.grad_fn is not None}
+        with torch.enable_grad():
+            flowed = _flow(outputs.values(), order)
+    except RuntimeError as error:
+        if "second time" in str(error):
+            raise ValueError("the tape has been freed: nothing can be recorded of its gradient.") from error
+        raise
+    leaves = {edge: leaf for edge in order if (leaf := variable(edge.node)) is not None}
+    slopes = {f"d{named.get(leaf, f'leaf {k}')}": flowed.get(e) for k, (e, leaf) in enumerate(leaves.items())}
+    recorded = {name: _edge(s) for name, s in slopes.items() if s is not None and s.grad_fn is not None}
     if not recorded:
         raise ValueError("the gradient is constant: no tape is recorded of it.")
-    # What several ways add up to is no node's share of it.
-    return recorded, seen | {root(slope): _Seen(slope.detach().clone()) for slope in recorded.values()}
+    seen = {_edge(g): _Seen(g.detach().clone()) for g in flowed.values() if g.grad_fn is not None}
+    return recorded, seen
 
 
 def _graph(
-    order: Sequence[Node],
-    outputs: Mapping[str, Tensor],
-    seen: Mapping[Node, _Seen],
-    flowed: Mapping[Node, Tensor],
-    names: _Names,
-    of: Of,
+    outputs: Mapping[str, _Edge], seen: Mapping[_Edge, _Seen], called: Mapping[_Edge, str], of: Of
 ) -> Graph:
-    called: dict[Node, str] = {}
+    order = _order(outputs.values())
+    try:
+        with torch.no_grad():
+            flowed = _flow(outputs.values(), order)
+    except RuntimeError as error:
+        if "second time" not in str(error):
+            raise
+        flowed = {}  # it has been freed
+    names: dict[_Edge, str] = {}
+    taken: set[str] = set()
     nodes = []
-    for index, node in enumerate(order):
-        leaf = variable(node)
-        known = names.nodes.get(id(node)) if leaf is None else names.leaves.get(leaf)
-        called[node] = known if known and known not in called.values() else f"%{index}"
-        note = seen.get(node)
+    for index, edge in enumerate(order):
+        node, known = edge.node, called.get(edge)
+        names[edge] = known if known and known not in taken else f"%{index}"
+        taken.add(names[edge])
+        leaf, note = variable(node), seen.get(edge)
         value = leaf.detach() if leaf is not None else note.value if note else _result(node)
-        flow = flowed.get(node)
-        like = value if value is not None else flow
+        like = _metadata(edge)
         nodes.append(
             graph.Node(
-                name=called[node],
+                name=names[edge],
                 operation="" if leaf is not None else node.name().removeprefix("torch::autograd::"),
                 kind="operation" if leaf is None else "leaf",
-                inputs=tuple(called[child] for child in children(node)),
-                shape=None if like is None else tuple(like.shape),
-                dtype="" if like is None else str(like.dtype).removeprefix("torch."),
+                inputs=tuple(names[below] for below in _below(node)),
+                shape=tuple(like.shape),
+                dtype=str(like.dtype).removeprefix("torch."),
                 value=_array(value),
-                gradient=_array(flow),
+                gradient=_array(flowed.get(edge)),
                 kept=dict(_saved(node)),
                 source=note.source if note else "",
                 group=note.group if note else (),
             )
         )
-    return Graph(
-        "imperative", of, tuple(nodes), {name: called[root(tensor)] for name, tensor in outputs.items()}
-    )
+    return Graph("imperative", of, tuple(nodes), {name: names[edge] for name, edge in outputs.items()})
 
 
 def _array(tensor: Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.detach().cpu().resolve_conj().numpy().copy()
+    if tensor is None:
+        return None
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    return (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy().copy()
 
 
 def _result(node: Node) -> Tensor | None:
@@ -315,7 +334,9 @@ def _saved(node: Node) -> Iterator[tuple[str, np.ndarray]]:
             if isinstance(kept, Tensor):
                 yield name.removeprefix("_saved_"), _array(kept)  # type: ignore[misc]  # it is not None
             elif isinstance(kept, int | float):
-                yield name.removeprefix("_saved_"), np.asarray(kept)
+                # −1 comes without its sign.
+                signed = kept - 2**64 if isinstance(kept, int) and kept >= 2**63 else kept
+                yield name.removeprefix("_saved_"), np.asarray(signed)
 
 
 def walk(output: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> str:
@@ -369,7 +390,8 @@ def children(node: Node) -> list[Node]:
 
 def variable(node: Node) -> torch.Tensor | None:
     """The leaf that an ``AccumulateGrad`` node adds gradients to; None for every other node."""
-    return getattr(node, "variable", None)
+    known: Any = node  # torch gives it no type
+    return known.variable if node.name().endswith("::AccumulateGrad") else None
 
 
 def operation(node: Node) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
 from typing import ClassVar, Literal
 
@@ -72,7 +73,7 @@ class Graph:
     """
 
     STYLE: ClassVar[str] = (
-        '  node [shape=box, fontname="Helvetica", fontsize=11, margin="0.1,0.05"];\n  edge [arrowsize=0.7];'
+        '  node [shape=box, fontname="Helvetica", fontsize=11, margin="0.15,0.06"];\n  edge [arrowsize=0.7];'
     )
 
     side: str
@@ -86,10 +87,19 @@ class Graph:
         Raises:
             KeyError: there is none.
         """
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def identifiers(self, prefix: str) -> dict[str, str]:
+        """By the name of a node, and of every one that is drawn within another, what the drawing calls it."""
+        return {
+            member.name: f"{prefix}{k}"
+            for k, node in enumerate(self.nodes)
+            for member in (*node.members, node)
+        }
 
     @property
     def edges(self) -> Iterator[tuple[str, str]]:
@@ -141,10 +151,11 @@ class Graph:
 
     def statements(self, prefix: str = "n") -> str:
         """Its nodes, called ``prefix0``, ``prefix1`` and so on, and its edges, in Graphviz's language."""
-        index = {node.name: f"{prefix}{k}" for k, node in enumerate(self.nodes)}
+        index = self.identifiers(prefix)
+        keyed = [(index[node.name], node) for node in self.nodes]
         lines = [
             f'  "{key}" [id="{key}", class="{node.kind}", label="{_label(node)}"{_SHAPES[node.kind]}];'
-            for key, node in zip(index.values(), self.nodes, strict=True)
+            for key, node in keyed
         ]
         edges = [f'  "{index[tail]}" -> "{index[head]}";' for tail, head in dict.fromkeys(self.edges)]
         return "\n".join([*lines, *edges])

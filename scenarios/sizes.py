@@ -17,6 +17,8 @@ SIZES: Mapping[str, tuple[str, ...]] = {
     line_network.STATEMENT.name: ("points", "steps"),
 }
 
+LARGEST = 10**9
+
 
 def scaled(statement: Statement, **sizes: int) -> Statement:
     """The statement at other sizes, of which no truth is known.
@@ -26,17 +28,25 @@ def scaled(statement: Statement, **sizes: int) -> Statement:
         sizes: ``width`` of the hidden layers, number of data ``points``, number of ``steps``.
 
     Raises:
-        UnavailableError: the scenario has no such size, or it is less than 1.
+        UnavailableError: the scenario has no such size, or it is less than 1 or too large.
     """
     offered = SIZES.get(statement.name, ())
     for name, size in sizes.items():
         if name not in offered:
             what = f"it has {' and '.join(offered)}." if offered else "it trains nothing."
             raise UnavailableError(f"{statement.name} cannot be scaled by {name}: {what}")
-        if size < 1:
-            raise UnavailableError(f"{name}={size}: a size is 1 or more.")
+        if not 1 <= size <= LARGEST:
+            raise UnavailableError(f"{name}={size}: a size is 1 or more, and {LARGEST:g} at most.")
     if not sizes:
         return statement
+    try:
+        return _scaled(statement, sizes)
+    except MemoryError as error:
+        asked = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        raise UnavailableError(f"{asked}: the data do not fit into memory; ask for less.") from error
+
+
+def _scaled(statement: Statement, sizes: Mapping[str, int]) -> Statement:
     training = statement.require_training()
     if "steps" in sizes:
         training = replace(training, steps=sizes["steps"])

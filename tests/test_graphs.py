@@ -91,8 +91,10 @@ def test_a_tape_that_has_been_freed_still_shows_its_structure():
     assert [n.operation for n in after.nodes] == [n.operation for n in before.nodes]
     assert after.nodes[0].value.item() == 2
     assert all(node.gradient is None for node in after.nodes)
-    assert before.nodes[-1].value.item() == pytest.approx(np.exp(4))  # exp saves its result
-    assert after.nodes[-1].value is None
+    assert after.nodes[1].value is None  # what nobody saw, or saved
+    assert after.nodes[-1].value.item() == pytest.approx(np.exp(4))  # the tensor itself
+    assert "result" in before.nodes[-1].kept
+    assert "result" not in after.nodes[-1].kept
 
 
 @pytest.mark.parametrize("target", [leaf(2.0), torch.ones(2), lambda: torch.ones(2), lambda: 3])
@@ -128,10 +130,106 @@ def test_a_gradient_that_flows_along_two_ways_is_their_sum():
     assert [n.gradient.item() for n in other.nodes] == [108, 18, 1]
 
 
-def test_an_operation_with_several_results_is_one_node():
-    graph = tape.draw(lambda a: torch.stack([part * k for k, part in enumerate(a.unbind())]), leaf(1.0, 2.0))
-    assert [n.operation for n in graph.nodes].count("UnbindBackward0") == 1
+def test_each_result_of_an_operation_has_its_own_value_gradient_and_name():
+    def weighed(a):
+        one, two = a.unbind()
+        return 10 * one + 100 * two
+
+    graph = tape.draw(weighed, leaf(1.0, 2.0))
+    parts = [n for n in graph.nodes if n.operation == "UnbindBackward0"]
+    assert [(n.value.item(), n.gradient.item()) for n in parts] == [(1, 10), (2, 100)]
+    assert graph["a"].gradient.tolist() == [10, 100]
+    apart = tape.draw(lambda a: a.unbind(), leaf(1.0, 2.0))
+    assert [apart[node].value.item() for node in apart.outputs.values()] == [1, 2]
+
+
+def test_a_result_that_nothing_depends_on_is_no_part_of_the_graph():
+    graph = tape.draw(lambda a: a.unbind()[1], leaf(1.0, 2.0))
+    assert [n.operation for n in graph.nodes] == ["", "UnbindBackward0"]
     assert graph["a"].gradient.tolist() == [0, 1]
+
+
+def test_drawing_runs_no_hook_and_adds_nothing_to_a_gradient_that_is_retained():
+    a = leaf(2.0)
+    Q = a**3
+    Q.retain_grad()
+    P = Q**2
+    ran = []
+    P.register_hook(ran.append)
+    for of in ("forward", "gradient", "forward"):
+        tape.draw(P, of=of)
+    assert Q.grad is None
+    assert ran == []
+    P.backward()
+    assert Q.grad.item() == 16
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.variable = x
+        return 2 * x, 3 * x
+
+    @staticmethod
+    def backward(ctx, one, two):
+        return 2 * one + 3 * two
+
+
+def test_a_function_of_the_users_is_an_operation_with_its_own_derivative():
+    graph = tape.draw(lambda x: Doubled.apply(x)[1], leaf(5.0))
+    assert [n.operation for n in graph.nodes] == ["", "DoubledBackward"]
+    assert (graph["x"].gradient.item(), graph["output"].value.item()) == (3, 15)
+
+
+def test_what_was_broadcast_has_a_gradient_of_its_own_shape():
+    graph = tape.draw(lambda a, x: (a * x).sum(), leaf(2.0), torch.arange(4.0, dtype=torch.float64))
+    assert graph["a"].gradient.tolist() == [6]
+
+
+def test_parameters_of_the_same_name_are_told_apart_by_their_argument():
+    one, two = (nn.Linear(2, 1) for _ in range(2))
+    graph = tape.draw(lambda p, q, x: p(x) * q(x), one, two, torch.ones(1, 2), of="gradient")
+    assert set(graph.outputs) == {f"d{m}.{k}" for m in "pq" for k in ("weight", "bias")}
+    with running("float64", "cpu"):
+        other = jaxpr.draw(lambda p, q: p["w"] * q["w"], {"w": 2.0}, {"w": 3.0}, of="gradient")
+    assert {name: float(other[node].value) for name, node in other.outputs.items()} == {"dp.w": 3, "dq.w": 2}
+
+
+def test_a_tape_that_has_been_freed_has_no_gradient_to_draw():
+    P = leaf(2.0) ** 3
+    P.backward()
+    with pytest.raises(ValueError, match="the tape has been freed"):
+        tape.draw(P, of="gradient")
+
+
+def test_bfloat16_and_conjugates_can_be_drawn():
+    half = tape.draw(lambda a: a * a, leaf(3.0).detach().bfloat16().requires_grad_())
+    assert (half["output"].dtype, half["output"].value.item(), half["a"].gradient.item()) == (
+        "bfloat16",
+        9,
+        6,
+    )
+    z = torch.tensor([1 + 2j], requires_grad=True)
+    assert tape.draw(lambda z: z.conj().imag * z.conj().imag, z)["output"].value.item() == 4
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: jax.lax.while_loop(lambda v: v < 10, lambda v: 2 * v, x),
+        lambda x: x + jax.random.normal(jax.random.key(0), ()),
+        lambda x: jnp.exp(1j * x),
+    ],
+)
+def test_what_jax_cannot_differentiate_backwards_is_drawn_without_cotangents_or_with(function):
+    with running("float64", "cpu"):
+        graph = jaxpr.draw(function, jnp.array(3.0))
+        assert np.allclose(graph["output"].value, function(jnp.array(3.0)))
+
+
+def test_a_leaf_to_differentiate_by_that_does_not_exist_is_named():
+    with running("float64", "cpu"), pytest.raises(ValueError, match="no leaf is called axb: there are a, b"):
+        jaxpr.draw(composed, jnp.array([2.0]), jnp.array([8.0]), by=["a", "axb"])
 
 
 def test_a_module_names_its_parameters_and_groups_what_it_computes():
@@ -384,6 +482,15 @@ def test_a_large_graph_is_collapsed_to_what_can_be_drawn_and_keeps_every_node(li
     assert set(small.outputs.values()) <= {node.name for node in small.nodes}
     place = {node.name: k for k, node in enumerate(small.nodes)}
     assert all(place[tail] < place[head] for tail, head in small.edges)  # the order of the data, and no cycle
+
+
+def test_a_drawing_of_collapsed_graphs_links_all_that_have_twins():
+    chain = [one("x0", 0, None, kind="leaf")] + [one(f"x{k}", k, None, f"x{k - 1}") for k in range(1, 400)]
+    left, right = (Graph(side, "forward", tuple(chain), {}) for side in ("imperative", "functional"))
+    aligned = align(left, right)
+    assert len(aligned.twins["imperative"]) == 400
+    shown = FORMATS["dot"](aligned, ("imperative", "functional")).decode()
+    assert shown.count("style=dotted") == len(left.fitting().nodes) == 200
 
 
 def test_a_module_is_collapsed_into_one_node_before_its_neighbours_are():

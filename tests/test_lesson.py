@@ -1,10 +1,13 @@
 """What a chapter teaches with: kept beside a run, cut into steps, drawn with its twins, and safe to show."""
 
 import json
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import scenarios
@@ -53,11 +56,37 @@ def test_a_run_without_lessons_has_none(tmp_path):
 def test_lessons_that_were_changed_or_cannot_be_kept_are_one_sentence(gathered, tmp_path):
     lesson.save(tmp_path, list(gathered.values()))
     file = tmp_path / lesson.FILE
-    file.write_bytes(file.read_bytes().replace(b'"kind":"leaf"', b'"kind":"root"'))
-    with pytest.raises(UnreadableRunError, match="not readable as a saved run"):
+    whole = file.read_bytes()
+    for changed in (
+        whole.replace(b"-384.0", b"777.0", 1),
+        whole[:-100],
+        b"{}",
+        whole.replace(b'"a"', b'"e"', 1),
+    ):
+        assert changed != whole
+        file.write_bytes(changed)
+        with pytest.raises(UnreadableRunError):
+            lesson.load(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UnreadableRunError, match="directory"):
         lesson.load(tmp_path)
     with pytest.raises(UnwritableRunError, match="cannot write to"):
-        lesson.save(tmp_path / "nowhere", [])
+        lesson.save(tmp_path, [])
+
+
+@pytest.mark.parametrize("value", [np.array([1j]), np.array([1], np.float16)])
+def test_a_graph_with_values_that_cannot_be_kept_is_left_out(monkeypatch, gathered, value):
+    graph = gathered["chain_rule"].alignment.graphs["imperative"]
+    odd = replace(graph, nodes=(replace(graph.nodes[0], value=value), *graph.nodes[1:]))
+    alignment = replace(gathered["chain_rule"].alignment, graphs={"imperative": odd, "functional": graph})
+    monkeypatch.setattr(lesson, "drawn", lambda *_, **__: alignment)
+    assert lesson.gather("chain_rule").alignment is None
+
+
+def test_a_twin_that_exits_while_it_is_drawn_ends_nothing_else(monkeypatch):
+    monkeypatch.setattr(lesson, "drawn", lambda *_, **__: sys.exit(9))
+    assert lesson.gather("chain_rule").alignment is None
 
 
 def test_a_twin_that_cannot_be_drawn_leaves_a_lesson_without_graphs(monkeypatch):

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,7 +262,7 @@ def test_a_cubic_with_many_points_does_not_diverge():
     [
         ("leaves", {"steps": 3}, "leaves cannot be scaled by steps: it trains nothing."),
         ("root_finding", {"width": 3}, "root_finding cannot be scaled by width: it has steps."),
-        ("sine_network", {"width": 0}, "width=0: a size is 1 or more."),
+        ("sine_network", {"width": 0}, "width=0: a size is 1 or more, and 1e+09 at most."),
     ],
 )
 def test_a_size_that_does_not_exist_is_named(name, sizes, sentence):
@@ -608,6 +609,84 @@ def test_threads_and_rounds_must_be_one_or_more():
 def test_a_variant_that_nobody_has_is_named_with_the_nearest():
     with pytest.raises(UnavailableError, match="did you mean 'eager'"):
         next(bench(["root_finding"], only=["eagre"]))
+
+
+def test_a_variant_that_has_gained_a_figure_is_not_flagged(tmp_path):
+    place = environment(["root_finding"], ["float32"], "cpu")
+    for name, refused in (("a", "it kept more than 1 thread busy"), ("b", ""), ("c", "it was unlucky")):
+        saved.save(tmp_path / name, saved.Bench(place, 1, 15, (timed(refused=refused),)))
+    for after in ("b", "c"):
+        assert difference(tmp_path / "a", tmp_path / after).slower(1.1) == ()
+
+
+def test_benches_that_have_nothing_in_common_are_refused_and_what_one_lacks_is_shown(tmp_path):
+    place = environment(["root_finding"], ["float32"], "cpu")
+    for name, variants in (("a", ["eager"]), ("b", ["scan"]), ("c", ["eager", "scan"])):
+        rivals = tuple(timed(variant) for variant in variants)
+        saved.save(tmp_path / name, saved.Bench(place, 1, 15, rivals))
+    with pytest.raises(UnreadableRunError, match="timed nothing in common"):
+        difference(tmp_path / "a", tmp_path / "b")
+    (*_, missing) = table.change(difference(tmp_path / "a", tmp_path / "c"))
+    assert missing.rows == (("root_finding (float32, cpu) imperative: scan",),)
+
+
+def test_a_variant_that_takes_fewer_steps_is_compared_by_what_a_whole_run_would_take():
+    slow = [1e-2 * 20] * 3  # twenty steps of 10 ms, beside a thousand of 1 ms
+    few = timed("op by op", slow, side="functional", opened=opened(steps=20), scenario="sine_network")
+    many = timed(runs=[1.0] * 3, opened=opened(steps=1000), scenario="sine_network")
+    assert table.cost(few) == pytest.approx(10)
+    assert table.cost(many) == pytest.approx(1)
+
+
+def test_only_what_compiles_nothing_is_what_a_compilation_pays_against():
+    place = environment(["root_finding"], ["float32"], "cpu")
+    ahead = timed("ahead of time", [0.5] * 3, side="functional")
+    both = (timed("scan", [1.0] * 3, side="functional"), ahead)
+    (shown,) = table.tables(saved.Bench(place, 1, 3, both))
+    assert {row[6] for row in shown.rows} == {"–"}
+    (shown,) = table.tables(
+        saved.Bench(place, 1, 3, (timed("op by op", [1.0] * 3, side="functional"), ahead))
+    )
+    assert "steps" in {row[0]: row[6] for row in shown.rows}["functional: ahead of time"]
+
+
+def test_a_worker_that_has_died_is_replaced_for_whoever_comes_next():
+    with timing._Workers(1) as workers:
+        first = workers.of("imperative.variants", "eager", "imperative.variants")
+        assert workers.of("imperative.variants", "torch.func", "imperative.variants") is first
+        first.process.kill()
+        first.process.wait()
+        again = workers.of("imperative.variants", "eager", "imperative.variants")
+        assert again is not first
+        assert again.process.poll() is None
+
+
+ORPHAN = """
+import os, sys
+from compare.timing.bench import _Worker
+with _Worker("compare.timing.judging", 1) as worker:
+    print(worker.process.pid, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+def test_no_worker_outlives_the_one_that_started_it():
+    ended = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True, check=False)
+    pid = int(ended.stdout)
+    for _ in range(100):
+        status = Path(f"/proc/{pid}/stat")
+        if not status.exists() or status.read_text().split(")")[1].split()[0] == "Z":
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError(f"{pid} is still there")
+
+
+def test_flags_of_ours_are_read_though_the_users_end_in_a_word_that_is_none(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    flags = timing._Worker("functional.variants", 1, "--ours").environment["XLA_FLAGS"]
+    assert flags.index("--ours") < flags.index("intra_op_parallelism_threads")
 
 
 def test_of_benches_with_one_round_nothing_is_certain(tmp_path):

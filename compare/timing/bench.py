@@ -112,8 +112,11 @@ def bench(
     """
     if threads < 1 or rounds < 1:
         raise UnavailableError(f"threads={threads} and rounds={rounds}: both are 1 or more.")
+    if hasattr(os, "sched_getaffinity") and threads > (cores := len(os.sched_getaffinity(0))):
+        raise UnavailableError(f"threads={threads}: there are {cores} cores for each side here.")
     sweep, places = sweep or {}, dict.fromkeys(map(twins.resolve, devices))
-    grid = [dict(zip(sweep, sizes, strict=True)) for sizes in product(*sweep.values())]
+    once = [dict.fromkeys(sizes) for sizes in sweep.values()]
+    grid = [dict(zip(sweep, sizes, strict=True)) for sizes in product(*once)]
     groups = [
         tuple(
             Timed(name, sizes, dtype, device, side, variant, "", None, ())
@@ -189,7 +192,8 @@ def _trace(chosen: Sequence[Timed], workers: "_Workers", modules: Mapping[str, s
             steps = scaled(scenarios.get(one.scenario), **one.sizes).require_training().steps
             few = {**one.sizes, "steps": min(steps, TRACED)}
             sizes = "".join(f"-{name}-{size}" for name, size in one.sizes.items())
-            target = directory / f"{one.scenario}{sizes}-{one.side}-{one.variant.replace(' ', '-')}"
+            place = f"{one.scenario}{sizes}-{one.dtype}-{one.device}"
+            target = directory / f"{place}-{one.side}-{one.variant.replace(' ', '-')}"
             request = Request(one.scenario, few, one.variant, one.dtype, one.device)
             worker = workers.of(module, one.variant, module)
             worker.ask(replace(request, trace=str(target.absolute())))
@@ -252,9 +256,10 @@ class _Workers(ExitStack):
             loads: the module that the process begins with.
         """
         flags: str = getattr(import_module(module), "FLAGS", {}).get(variant, "")
-        if (loads, flags) not in self._started:
-            self._started[loads, flags] = self.enter_context(_Worker(loads, self.threads, flags))
-        return self._started[loads, flags]
+        started = self._started.get((loads, flags))
+        if started is None or started.process.poll() is not None:  # one that has died takes nobody with it
+            self._started[loads, flags] = started = self.enter_context(_Worker(loads, self.threads, flags))
+        return started
 
 
 class _Worker:
@@ -266,7 +271,8 @@ class _Worker:
         self.environment = {
             **os.environ,
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)),
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {few} {flags}".strip(),
+            # Ours first: XLA reads no further than to the first word that is no flag.
+            "XLA_FLAGS": f"{few} {flags} {os.environ.get('XLA_FLAGS', '')}".strip(),
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             "TORCHINDUCTOR_COMPILE_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

@@ -35,7 +35,7 @@ class TimeChange:
         name: scenario, sizes, dtype and variant.
         factor: after over before, with what all variants have in common taken out.
         raw: the same with it.
-        refused: why one of the two has no figure; empty if both have.
+        refused: why it has no figure any more; empty if it has one, or had none before.
     """
 
     name: str
@@ -82,6 +82,8 @@ def difference(before: Path, after: Path) -> Difference:
     left, right = (load(d) if all(benches) else None for d in (before, after))
     old, new = ({_name(t): t for t in bench.timed} if bench else {} for bench in (left, right))
     common = [name for name in old if name in new]
+    if not common and not all(runs):
+        raise UnreadableRunError(f"{before} and {after} have timed nothing in common.")
     logs = {name: _medians(old[name], new[name]) for name in common if not _refused(old[name], new[name])}
     machine = float(np.median(list(logs.values()))) if len(logs) >= COMPANY else 0.0
     return Difference(
@@ -119,9 +121,8 @@ def _medians(old: Timed, new: Timed) -> float:
 
 
 def _time(name: str, old: Timed, new: Timed, machine: float) -> TimeChange:
-    if refused := _refused(old, new):
-        unchanged = old.refused == new.refused
-        return TimeChange(name, None, float("nan"), "" if unchanged else refused)
+    if _refused(old, new):
+        return TimeChange(name, None, float("nan"), "" if old.refused else new.refused)
     drift, raw = np.exp(machine), float(np.exp(_medians(old, new)))
     if min(len(old.samples), len(new.samples)) == 1:  # of one sample alone nothing is certain
         return TimeChange(name, Estimate(raw / drift, 0.0, float("inf")), raw, "")

@@ -9,7 +9,7 @@ from compare.judge.training import State, advanced, function, inputs
 from scenarios import Device, Dtype, Result, Session, Statement
 
 #: Steps of a run that a variant is judged by, from the start and from half-way; where there are more
-#: parameters than these, one step from half-way has to do (Adam's first step hides the size of a gradient).
+#: parameters and data than these, one step from half-way has to do (Adam's first hides a gradient's size).
 JUDGED, LARGE = 8, 10**6
 
 
@@ -46,7 +46,7 @@ def judged(statement: Statement, module: str, variant: str, dtype: Dtype, device
     training = statement.require_training()
     start = State(0, statement.start, statement.state)
     halfway = advanced(reference, statement, start, training.steps // 2)
-    large = sum(array.size for array in statement.start.values()) > LARGE
+    large = sum(array.size for tree in (statement.start, statement.data) for array in tree.values()) > LARGE
     steps = 1 if large else min(JUDGED, training.steps)
     for state in (halfway,) if large else (start, halfway):
         try:

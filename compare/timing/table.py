@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import scenarios
 from compare.describe import Table, seconds
 from compare.timing.bench import Timed
 from compare.timing.clock import Opened
@@ -13,6 +14,9 @@ from compare.timing.statistics import Estimate, crossover, growth
 
 #: Exponents and crossovers need at least three sizes.
 SIZES = 3
+
+#: The variants in which nothing is compiled, or put together.
+PLAIN = ("eager", "op by op")
 
 #: Processor seconds per second of a run on a CPU; with less, the process did not have its core to itself.
 ALONE = 0.9
@@ -87,11 +91,11 @@ def _row(timed: Timed, least: Timed, group: Sequence[Timed]) -> tuple[str, ...]:
     opened = timed.opened
     assert opened is not None
     step, run = timed.per_step(), timed.per_step("run").median * timed.steps
-    plain = next(t for t in group if t.side == timed.side)
+    plain = next((t for t in group if t.side == timed.side and t.variant in PLAIN), None)
     compiled = seconds(opened.compile) if opened.compile is not None else "–"
     if opened.compile is None and opened.first.compiling:
         compiled = f"of it {seconds(opened.first.compiling)}"
-    pays = timed.pays(plain) if timed is not plain and not plain.refused else None
+    pays = timed.pays(plain) if plain is not None and timed is not plain and not plain.refused else None
     notes = []
     if step.noisy:
         notes.append("noisy: not to be quoted")
@@ -227,7 +231,8 @@ def cost(timed: Timed, phase: str = "run") -> float:
         return (timed.opened.compile or 0.0) + timed.opened.first.run
     if phase == "host":
         return float(timed.opened.host or 0)
-    return timed.per_step().median * timed.sizes.get("steps", timed.steps)
+    steps = timed.sizes.get("steps", scenarios.get(timed.scenario).require_training().steps)
+    return timed.per_step().median * steps
 
 
 def change(found: Difference) -> Iterator[Table]:
@@ -245,3 +250,5 @@ def change(found: Difference) -> Iterator[Table]:
                 (t.name, ratio(t.factor) if t.factor else "–", f"{t.raw:.2g}", t.refused) for t in found.times
             ),
         )
+    if found.missing:
+        yield Table("Timed in one of them only", ("variant",), tuple((name,) for name in found.missing))

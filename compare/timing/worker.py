@@ -3,8 +3,10 @@
 Started by :mod:`compare.timing` as ``python -m compare.timing.worker MODULE THREADS``.
 """
 
+import ctypes
 import gc
 import os
+import signal
 import sys
 import time
 from contextlib import nullcontext, suppress
@@ -25,6 +27,7 @@ from scenarios.sizes import scaled
 def main() -> None:
     """Answer until standard input ends."""
     module, threads = sys.argv[1], int(sys.argv[2])
+    _end_with_parent()
     with os.fdopen(os.dup(1), "wb", buffering=0) as answers:
         os.dup2(2, 1)  # whatever a framework prints must not get between the answers
         cores = pinned(threads)
@@ -35,6 +38,12 @@ def main() -> None:
             gc.collect()  # after the answer it would take the core from whoever is timed next
             request = msgspec.json.decode(line, type=Request)
             answers.write(msgspec.json.encode(_answer(request, offered, sessions, cores)) + b"\n")
+
+
+def _end_with_parent() -> None:
+    """Let Linux end this process when the one that asks it does, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def pinned(threads: int) -> int | None:
@@ -60,10 +69,13 @@ def _answer(request: Request, offered: Any, sessions: list[Session], cores: int 
                 with profiled:
                     sample(traced)
             return {}
-        if not sessions:
-            # What a framework does once in a process is no part of anyone's first run.
-            trivial = scaled(scenarios.get("root_finding"), steps=1)
-            sample(offered.session(trivial, offered.variants(trivial)[0], request.dtype, request.device))
+        # What a framework does once in a process (a compiler of its own is loaded) is no part of a first run.
+        trivial = scaled(scenarios.get("root_finding"), steps=1)
+        if request.variant in offered.variants(trivial, request.device):
+            once = offered.session(trivial, request.variant, request.dtype, request.device)
+            if once.compile is not None:
+                once.compile()
+            sample(once)
         started = time.perf_counter()
         session = offered.session(statement, request.variant, request.dtype, request.device)
         opened = _opened(session, time.perf_counter() - started, cores)
