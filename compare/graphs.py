@@ -73,9 +73,8 @@ class _Entries:
 def _entries(node: Node, graph: Graph) -> _Entries:
     inputs = [graph[name].value for name in node.inputs]
     scale = max((_largest(array) for array in (node.value, *inputs) if array is not None), default=0.0)
-    return _Entries(
-        *(None if a is None else np.sort(a, axis=None) for a in (node.value, node.gradient)), scale
-    )
+    value, gradient = (None if a is None else np.sort(a, axis=None) for a in (node.value, node.gradient))
+    return _Entries(value, gradient, scale)
 
 
 def _largest(array: np.ndarray) -> float:
@@ -104,7 +103,7 @@ def _same(node: Node, other: Node, entries: Mapping[int, _Entries]) -> bool:
 
 
 def _equal(left: np.ndarray | None, right: np.ndarray | None, scale: float = 0.0) -> bool:
-    """Whether two sorted arrays agree in half of the digits of the largest number in them, or of ``scale``."""
+    """Whether two sorted arrays agree in half of the digits of their largest number, or of ``scale``."""
     if left is None or right is None or left.size != right.size or left.dtype.kind != right.dtype.kind:
         return False
     if left.dtype.kind not in "fc":

@@ -21,9 +21,9 @@ NAMES = [statement.name for statement in scenarios.ALL]
 TRAINED = [statement.name for statement in scenarios.ALL if statement.training]
 SIDES = ("imperative", "functional")
 HELPERS = {
-    "scenarios": {"sizes", "types"},
-    "imperative": {"arrays", "defects", "history", "optimizer", "tape", "variants"},
-    "functional": {"arrays", "defects", "history", "jaxpr", "optimizer", "variants"},
+    "scenarios": {"graph", "layout", "sizes", "types"},
+    "imperative": {"arrays", "defects", "drawn", "history", "optimizer", "tape", "variants"},
+    "functional": {"arrays", "defects", "drawn", "history", "jaxpr", "optimizer", "variants"},
 }
 
 
