@@ -629,7 +629,7 @@ def test_a_profiled_bench_leaves_a_trace_of_each_variant(gradtwin, tmp_path):
     answer = gradtwin("bench", "root_finding", *two, "--rounds", 1, "--profile", "-o", "here")
     assert answer.code == 0
     eager, scan = (
-        tmp_path / "here" / "traces" / f"root_finding-{name}"
+        tmp_path / "here" / "traces" / f"root_finding-float32-cpu-{name}"
         for name in ("imperative-eager.json", "functional-scan.json.gz")
     )
     assert json.loads(eager.read_bytes())["traceEvents"]
