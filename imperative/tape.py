@@ -379,7 +379,7 @@ def root(output: torch.Tensor) -> Node:
         ValueError: nothing was recorded for it.
     """
     if not output.requires_grad:
-        raise ValueError("this tensor has no tape: no input of it requires a gradient.")
+        raise ValueError("this tensor has no grad_fn: no input of it requires a gradient.")
     return get_gradient_edge(output).node
 
 

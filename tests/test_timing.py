@@ -422,7 +422,7 @@ def test_a_bench_is_saved_whole_and_read_back(one_bench, tmp_path):
     assert saved.load(tmp_path / "new") == one_bench
     assert saved.load(tmp_path) is None
     file = tmp_path / "new" / saved.FILE
-    for changed in ("{}", file.read_text().replace('"rounds": 3', '"rounds": 4')):
+    for changed in ("{}", file.read_text().replace('"rounds":3', '"rounds":4')):
         file.write_text(changed)
         with pytest.raises(UnreadableRunError):
             saved.load(tmp_path / "new")
