@@ -17,6 +17,7 @@ from jinja2 import (
     UndefinedError,
     select_autoescape,
 )
+from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from compare import describe, lesson, words
@@ -99,14 +100,19 @@ class Taught:
     """What a chapter says of its scenario.
 
     Attributes:
-        formula: the problem in mathematics (MathML).
+        formula: the problem in mathematics (LaTeX).
         thinking: what differs in the way of thinking, a sentence each.
         questions: each with the answer of the imperative and of the functional side, from the run.
     """
 
-    formula: Markup
+    formula: str
     thinking: tuple[str, ...]
     questions: tuple[tuple[str, str, str], ...]
+
+    @property
+    def mathml(self) -> Markup:
+        """The problem as a browser shows it."""
+        return Markup(convert(self.formula, display="block"))  # it escapes
 
 
 def teach(templates: Environment, records: Sequence[Record]) -> Taught | None:
@@ -130,7 +136,7 @@ def teach(templates: Environment, records: Sequence[Record]) -> Taught | None:
     except (UndefinedError, TemplateNotFound, KeyError, TypeError, ValueError):
         return None
     return Taught(
-        Markup(module.formula),  # from our own template
+        str(module.formula),
         tuple(module.thinking),
         tuple((question, str(left), str(right)) for question, left, right in module.questions),
     )
