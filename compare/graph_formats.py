@@ -1,6 +1,5 @@
 """Shows one graph, or the aligned graphs of both sides, in plain text, DOT, SVG, PNG or JSON."""
 
-import json
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
@@ -51,41 +50,44 @@ def dot(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
 
 def svg(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
     """The drawing as SVG."""
-    from scenarios.layout import svg as laid_out
+    from scenarios import layout
 
-    return laid_out(dot(aligned, sides).decode()).encode()
+    return layout.svg(layout.layout(dot(aligned, sides).decode())).encode()
 
 
 def png(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
     """The drawing as PNG, laid out by Graphviz and drawn by matplotlib."""
     from matplotlib.figure import Figure
-    from matplotlib.patches import PathPatch, Polygon
+    from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
     from matplotlib.path import Path
 
-    from scenarios.layout import laid_out
+    from scenarios.layout import FONT, LEADING, head, layout
 
-    found = json.loads(laid_out(dot(aligned, sides).decode(), "json"))
-    x0, y0, x1, y1 = map(float, found["bb"].split(","))
-    figure = Figure(figsize=(max(x1 - x0, 72) / 72, max(y1 - y0, 72) / 72))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(x0, x1), ylim=(y0, y1))
+    drawing = layout(dot(aligned, sides).decode())
+    width, height = max(drawing.width, 72), max(drawing.height, 72)
+    figure = Figure(figsize=(width / 72, height / 72))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    for thing in [*found.get("objects", []), *found.get("edges", [])]:
-        for operation in [op for key in ("_draw_", "_hdraw_", "_ldraw_") for op in thing.get(key, [])]:
-            if operation["op"] in "pP":
-                filled = operation["op"] == "P"
-                axes.add_patch(
-                    Polygon(
-                        operation["points"], fill=filled, edgecolor="black", facecolor="black", linewidth=0.8
-                    )
-                )
-            elif operation["op"] in "bB":
-                points = operation["points"]
-                codes = [Path.MOVETO, *[Path.CURVE4] * (len(points) - 1)]
-                dotted = ":" if thing.get("style") == "dotted" else "-"
-                axes.add_patch(PathPatch(Path(points, codes), fill=False, linewidth=0.8, linestyle=dotted))
-            elif operation["op"] == "T":
-                x, y = operation["pt"]
-                axes.text(x, y, operation["text"], ha="center", va="baseline", fontsize=10)
+    line: dict[str, Any] = {"fill": False, "linewidth": 0.8}
+    for curve in drawing.curves:
+        codes = [Path.MOVETO, *[Path.CURVE4] * (len(curve.points) - 1)]
+        dotted = ":" if curve.kind == "twin" else "-"
+        axes.add_patch(PathPatch(Path(curve.points, codes), linestyle=dotted, **line))
+        if (corners := head(curve)) is not None:
+            axes.add_patch(Polygon(corners, color="black"))
+    for box in drawing.boxes:
+        (x, y), lines = box.centre, box.lines
+        for inset in {"constant": (), "outside": (), "several": (0.0, 4.0)}.get(box.kind, (0.0,)):
+            corner = (x - box.width / 2 + inset, y - box.height / 2 + inset)
+            style = "round, pad=0, rounding_size=8" if box.kind == "leaf" else "square, pad=0"
+            size = box.width - 2 * inset, box.height - 2 * inset
+            axes.add_patch(FancyBboxPatch(corner, *size, boxstyle=style, **line))
+        middle = y - box.height / 2 + FONT if box.kind == "frame" else y
+        for k, text_line in enumerate(lines):
+            offset = LEADING * (k - (len(lines) - 1) / 2)
+            axes.text(
+                x, middle + offset, text_line, ha="center", va="center", fontsize=FONT, parse_math=False
+            )
     content = BytesIO()
     figure.savefig(content, format="png", dpi=144, metadata={"Software": None})
     return content.getvalue()

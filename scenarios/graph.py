@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-Kind = Literal["leaf", "constant", "operation", "several"]
+Kind = Literal["leaf", "constant", "operation", "several", "outside"]
 
 #: A drawing with more nodes or edges than these shows nothing to anybody, and takes long to lay out.
 MOST_NODES, MOST_EDGES = 300, 900
@@ -22,6 +22,7 @@ _SHAPES = {
     "constant": ", shape=plaintext",
     "operation": "",
     "several": ", peripheries=2",
+    "outside": ", shape=plaintext",
 }
 Of = Literal["forward", "gradient"]
 
@@ -34,7 +35,7 @@ class Node:
         name: what the user calls the value, or a number behind a percent sign; the same whenever it is drawn.
         operation: in the framework's own word; empty for leaves and constants.
         kind: a leaf is what one differentiates by, a constant what one does not; ``several`` stands for nodes
-            that are drawn as one.
+            that are drawn as one, ``outside`` for a value that is not a part of what is drawn.
         inputs: names of the nodes whose values it takes, in order.
         shape: of the value; None where nothing is known of it.
         dtype: of the value; empty where nothing is known of it.
@@ -141,13 +142,20 @@ class Graph:
         """Whether it has no more than so many nodes and different edges."""
         return len(self.nodes) <= nodes and len(set(self.edges)) <= edges
 
-    def dot(self) -> str:
+    def dot(self, prefix: str = "n") -> str:
         """The graph in Graphviz's language, collapsed if it is large."""
-        return f"digraph {{\n{self.STYLE}\n{self.fitting().statements()}\n}}\n"
+        return f"digraph {{\n{self.STYLE}\n{self.fitting().statements(prefix)}\n}}\n"
 
     def fitting(self) -> "Graph":
         """The graph as it can be drawn: collapsed if it is large."""
         return self if self.small() else self.collapsed()
+
+    def opened(self, node: Node) -> "Graph":
+        """What a node stands for, as a graph of its own; with what comes in from outside."""
+        inside = {member.name for member in node.members}
+        outside = dict.fromkeys(n for m in node.members for n in m.inputs if n not in inside)
+        stubs = tuple(Node(name, "", "outside") for name in outside)
+        return Graph(self.side, self.of, (*stubs, *node.members), {})
 
     def statements(self, prefix: str = "n") -> str:
         """Its nodes, called ``prefix0``, ``prefix1`` and so on, and its edges, in Graphviz's language."""
@@ -162,9 +170,9 @@ class Graph:
 
     def _repr_svg_(self) -> str:
         """What a notebook shows."""
-        from scenarios.layout import svg  # noqa: PLC0415  # a runtime of its own, for whoever looks
+        from scenarios.layout import layout, svg  # noqa: PLC0415  # a runtime of its own, for whoever looks
 
-        return svg(self.dot())
+        return svg(layout(self.dot()))
 
 
 def _merged(graph: Graph, keys: list[tuple[str, ...]], *, named: bool = True) -> Graph:
