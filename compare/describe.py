@@ -14,11 +14,12 @@ from scenarios import Result
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, a header and rows of text."""
+    """A caption, a header and rows of text; what is evidence of a verdict has a key."""
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    key: str = ""
 
 
 def overview(records: Sequence[Record]) -> Table:
@@ -81,11 +82,12 @@ def tables(record: Record) -> Iterator[Table]:
     if record.verdict is None:
         return
     yield from _evidence(record, record.verdict)
-    yield from _results(record)
+    yield from (table for _, table in recorded(record))
     yield Table(
         "First timing: seconds without recording, in one process",
         ("side", "first call", "warm call"),
         tuple((side, seconds(t.first), seconds(t.warm)) for side, t in record.timings.items()),
+        "time",
     )
 
 
@@ -93,11 +95,10 @@ def _evidence(record: Record, verdict: Verdict) -> Iterator[Table]:
     """What the verdict rests on."""
     if verdict.step:
         trained = record.training is not None
-        yield _findings(
-            "One step, from states that both are handed" if trained else "What both compute", verdict.step
-        )
+        caption = "One step, from states that both are handed" if trained else "What both compute"
+        yield _findings(caption, verdict.step, "step")
     if verdict.run:
-        yield _findings("The free run", verdict.run)
+        yield _findings("The free run", verdict.run, "run")
     if verdict.dynamics is not None:
         yield _dynamics(verdict.dynamics, record.dtype)
     if verdict.published:
@@ -113,6 +114,7 @@ def _evidence(record: Record, verdict: Verdict) -> Iterator[Table]:
                 )
                 for p in verdict.published
             ),
+            "published",
         )
     if verdict.facts:
         yield Table(
@@ -149,25 +151,33 @@ def _evidence(record: Record, verdict: Verdict) -> Iterator[Table]:
                 )
                 for t in _telling(verdict.distances)
             ),
+            "truth",
         )
 
 
-def _results(record: Record) -> Iterator[Table]:
-    """What both sides computed."""
+def recorded(record: Record) -> Iterator[tuple[str, Table]]:
+    """What both sides computed, each table with the step of the twins that computed it."""
     results = record.results
     if any(r.gradients for r in results.values()):
-        yield _by_name("Gradients at the start", results, lambda result: result.gradients)
+        yield "step", _by_name("Gradients at the start", results, lambda result: result.gradients)
     natives = {name: None for result in results.values() for name in result.native}
     if natives:
-        yield Table(
-            "The same in each framework's own words",
-            ("", *SIDES),
-            tuple((name, *(results[side].native.get(name, "") for side in SIDES)) for name in natives),
+        yield (
+            "run",
+            Table(
+                "The same in each framework's own words",
+                ("", *SIDES),
+                tuple((name, *(results[side].native.get(name, "") for side in SIDES)) for name in natives),
+            ),
         )
     if all(r.history is not None for r in results.values()):
-        yield _losses(results)
+        yield "run", _losses(results)
+    if any(r.values for r in results.values()):
+        yield "run", _by_name("Values at the start", results, lambda result: result.values)
     if any(r.converged for r in results.values()):
-        yield _by_name("Converged parameters", results, lambda result: result.converged)
+        yield "run", _by_name("Converged parameters", results, lambda result: result.converged)
+    if any(r.outcome for r in results.values()):
+        yield "run", _by_name("After training", results, lambda result: result.outcome)
 
 
 def kills(found: Sequence[Mutant]) -> Table:
@@ -239,7 +249,7 @@ def seconds(value: float) -> str:
     return f"{value / 1e-6:.3g} µs"
 
 
-def _findings(caption: str, findings: Sequence[Finding]) -> Table:
+def _findings(caption: str, findings: Sequence[Finding], key: str) -> Table:
     return Table(
         caption,
         (
@@ -267,6 +277,7 @@ def _findings(caption: str, findings: Sequence[Finding]) -> Table:
             )
             for f in findings
         ),
+        key,
     )
 
 
@@ -374,6 +385,24 @@ def loss_ulps(results: Mapping[str, Result]) -> tuple[np.ndarray, np.ndarray]:
     losses = np.max([np.abs(history.losses[: len(gap)]) for history in histories], axis=0)
     with np.errstate(invalid="ignore"):
         return histories[0].steps[: len(gap)], gap / np.spacing(losses).astype(np.float64)
+
+
+def against_truth(record: Record) -> Table | None:
+    """How far each side is from the truth: after training what it achieved, else what it computed."""
+    distances = record.verdict.distances if record.verdict is not None else ()
+    ends = [d for d in distances if d.quantity.startswith(("converged.", "outcome."))]
+    told = _telling(ends or distances)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for d in told:
+        relative = f", relative {small(d.relative)}" if d.relative > 0 else ""
+        rows.setdefault((d.quantity, d.origin), {})[d.side] = f"{small(d.absolute)}{relative}"
+    if not rows:
+        return None
+    return Table(
+        f"Distance to the truth in {record.dtype}",
+        ("quantity", "truth from", *SIDES),
+        tuple((*key, *(sides.get(side, "–") for side in SIDES)) for key, sides in rows.items()),
+    )
 
 
 def _losses(results: Mapping[str, Result]) -> Table:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -48,19 +47,22 @@ def _html(
     bench: Bench | None = None,
     lessons: Mapping[str, Lesson] | None = None,
 ) -> bytes:
-    from compare import chapter
+    from compare import chapter, overview
     from compare.figures import Drawing, draw, draw_bench  # drawing is loaded only for the page
 
-    def image(drawing: Drawing) -> str:
-        # An image of its own: the identifiers of several inline drawings would collide.
-        return "data:image/svg+xml," + quote(drawing.svg, safe=" !$&'()*+,-./:;=?@_~")
+    def figures(records: Sequence[Record]) -> list[Drawing]:
+        return list(draw(records))
 
+    charts: dict[str, list[Drawing]] = {}
+    for scenario, drawing in draw_bench(bench) if bench is not None else ():
+        charts.setdefault(scenario, []).append(drawing)
     shown = {
-        "draw": draw,
-        "draw_bench": draw_bench,
-        "image": image,
+        "figures": figures,
+        "charts": charts,
         "chapter": chapter,
+        "overview": overview,
         "lessons": lessons or {},
+        "Markup": Markup,
     }
     return _fill("report.html.jinja", run, mutants, bench, **shown)
 
@@ -79,7 +81,7 @@ def _fill(template: str, run: Run, mutants: Sequence[Mutant], bench: Bench | Non
     )
 
     def taught(records: Sequence[Record]) -> Taught | None:
-        return teach(templates, records)
+        return teach(templates, records, mutants)
 
     text = templates.get_template(template).render(
         taught=taught,
@@ -90,6 +92,7 @@ def _fill(template: str, run: Run, mutants: Sequence[Mutant], bench: Bench | Non
         scenarios=[(name, list(records)) for name, records in groupby(run.records, lambda r: r.scenario)],
         describe=describe,
         words=words,
+        JUDGED={*words.MEANING, "agree", "disagree", "measured"},
         **more,
     )
     return text.encode()
@@ -103,11 +106,13 @@ class Taught:
         formula: the problem in mathematics (LaTeX).
         thinking: what differs in the way of thinking, a sentence each.
         questions: each with the answer of the imperative and of the functional side, from the run.
+        hunt: a planted defect to find, and why it shows as it does; None if none was planted.
     """
 
     formula: str
     thinking: tuple[str, ...]
     questions: tuple[tuple[str, str, str], ...]
+    hunt: tuple[Mutant, str] | None
 
     @property
     def mathml(self) -> Markup:
@@ -115,7 +120,7 @@ class Taught:
         return Markup(convert(self.formula, display="block"))  # it escapes
 
 
-def teach(templates: Environment, records: Sequence[Record]) -> Taught | None:
+def teach(templates: Environment, records: Sequence[Record], mutants: Sequence[Mutant] = ()) -> Taught | None:
     """The chapter of a scenario, answered by its most precise record; None where a side lacks an answer."""
     judged = [record for record in records if record.verdict is not None]
     if not judged:
@@ -139,7 +144,17 @@ def teach(templates: Environment, records: Sequence[Record]) -> Taught | None:
         str(module.formula),
         tuple(module.thinking),
         tuple((question, str(left), str(right)) for question, left, right in module.questions),
+        _hunted(record.scenario, module.hunt, mutants),
     )
+
+
+def _hunted(
+    scenario: str, hunt: tuple[str, str, str], mutants: Sequence[Mutant]
+) -> tuple[Mutant, str] | None:
+    """What became of the defect that a chapter has its readers look for."""
+    side, defect, why = hunt
+    found = (m for m in mutants if (m.scenario, m.side, m.defect) == (scenario, side, defect))
+    return next(((mutant, why) for mutant in found), None)
 
 
 RENDERERS: dict[str, Callable[..., bytes]] = {"html": _html, "md": _markdown, "json": document}

@@ -1,22 +1,29 @@
 """What a chapter teaches with: kept beside a run, cut into steps, drawn with its twins, and safe to show."""
 
 import json
+import re
 import sys
+import xml.etree.ElementTree as ET
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
 import scenarios
 from compare import chapter, lesson
 from compare.judge import SIDES
 from compare.lesson import Lesson
-from compare.record import UnreadableRunError, UnwritableRunError, decode, encode
+from compare.record import Record, UnreadableRunError, UnwritableRunError, decode, encode
+from compare.report import RENDERERS
 
 NAMES = [statement.name for statement in scenarios.ALL]
+
+pytestmark = pytest.mark.xdist_group("page")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +115,7 @@ def test_a_twin_without_a_file_has_no_source(monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 def test_both_sources_are_cut_at_the_same_steps_and_nothing_behind_the_first_mark_is_lost(name):
     sources = {side: Path(f"{side}/{name}.py").read_text("utf-8") for side in SIDES}
-    found = list(chapter.steps(sources))
+    found = list(chapter.steps(Lesson(name, sources, None)))
     assert [step.name for step in found][-1] == "run"
     for side in SIDES:
         shown = "".join(plain(step.code[side]) for step in found).split()
@@ -118,8 +125,9 @@ def test_both_sources_are_cut_at_the_same_steps_and_nothing_behind_the_first_mar
 
 
 def test_a_step_that_one_side_lacks_is_empty_there():
-    (step,) = chapter.steps({"imperative": "# %% step: loss\nx = 1\n", "functional": ""})
-    assert (step.name, step.code["functional"].strip()) == ("loss", "")
+    sources = {"imperative": "# %% step: loss\nx = 1\n", "functional": ""}
+    (step,) = chapter.steps(Lesson("x", sources, None))
+    assert (step.name, step.code["functional"].strip(), step.recorded) == ("loss", "", ())
 
 
 def plain(markup):
@@ -133,48 +141,120 @@ def plain(markup):
 
 def test_code_is_shown_as_text_whatever_it_holds():
     code = "# %% step: run\nx = '<script>alert(1)</script>'\n"
-    (step,) = chapter.steps({"imperative": code, "functional": code})
+    (step,) = chapter.steps(Lesson("x", {"imperative": code, "functional": code}, None))
     assert "<script" not in step.code["imperative"]
     assert plain(step.code["imperative"]).strip() == "x = '<script>alert(1)</script>'"
 
 
+def nodes_of(svg):
+    """By its identifier, what a node carries."""
+    return {
+        element.attrib["id"]: element.attrib
+        for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}g")
+        if "id" in element.attrib
+    }
+
+
 def test_every_node_can_be_reached_says_what_it_is_and_names_its_twins(gathered):
     for name, found in gathered.items():
-        both = chapter.pair(found.alignment, name)
-        told = json.loads(both.told)
-        for side in SIDES:
-            drawing = both.drawings[side]
-            nodes = found.alignment.graphs[side].nodes
-            assert drawing.count('tabindex="0"') == drawing.count("aria-label=") == len(nodes)
-            for k, node in enumerate(found.alignment.graphs[side].collapsed(chapter.NODES).nodes):
-                identifier = f"{name}-{side}{k}"
-                assert f'id="{identifier}"' in drawing
-                assert told[identifier]["text"].startswith(node.name)
-                assert bool(told[identifier]["twins"]) == (node.name in found.alignment.twins[side])
-        assert all(twin in told for entry in told.values() for twin in entry["twins"])
+        drawn = chapter.drawings(found)
+        shown = {side: nodes_of(drawn[side][0].svg) for side in SIDES}
+        for side, other in (SIDES, SIDES[::-1]):
+            nodes = found.alignment.graphs[side].collapsed().nodes
+            assert [a["tabindex"] for a in shown[side].values()].count("0") == 1
+            for node, (identifier, attributes) in zip(nodes, shown[side].items(), strict=True):
+                assert identifier.startswith(f"{name}-{side}-")
+                assert attributes["aria-label"].startswith(node.name)
+                twins = attributes["data-twins"].split()
+                assert set(twins) <= shown[other].keys()
+                assert [shown[other][t]["aria-label"].split()[0] for t in twins] == [
+                    twin for twin in [found.alignment.twins[side].get(node.name)] if twin
+                ]
+
+
+def told(lesson):
+    return [
+        a["aria-label"]
+        for drawn in chapter.drawings(lesson).values()
+        for a in nodes_of(drawn[0].svg).values()
+    ]
 
 
 def test_the_gradient_that_flows_through_q_is_told_on_either_side(gathered):
-    told = json.loads(chapter.pair(gathered["chain_rule"].alignment, "c").told)
-    texts = [entry["text"] for entry in told.values()]
+    texts = told(gathered["chain_rule"])
     assert sum("gradient [-32.]" in text for text in texts) == 2  # Q and a³
     assert sum("cotangent [-32.]" in text for text in texts) == 3  # Q also with the tap
 
 
-def test_a_large_graph_is_collapsed_and_its_nodes_twins_are_still_told(monkeypatch):
-    found = lesson.gather("three_neurons").alignment
-    monkeypatch.setattr(chapter, "NODES", 20)
-    told = json.loads(chapter.pair(found, "t").told)
-    assert 20 < len(told) <= 40
-    assert any("nodes(" in entry["text"] and entry["twins"] for entry in told.values())
+def test_of_a_large_graph_several_nodes_are_drawn_as_one_and_what_is_behind_it_is_drawn_too(monkeypatch):
+    monkeypatch.setattr(lesson, "NODES", 20)
+    found = lesson.gather("three_neurons")
+    drawn = chapter.drawings(found)
+    for side, other in (SIDES, SIDES[::-1]):
+        whole, *inside = drawn[side]
+        assert len(nodes_of(whole.svg)) <= 20
+        assert {one.behind for one in inside} <= nodes_of(whole.svg).keys()
+        within = [a["aria-label"].splitlines()[0] for one in inside for a in nodes_of(one.svg).values()]
+        alone = [n for n in found.alignment.graphs[side].collapsed(20).nodes if not n.members]
+        names = [text.split()[0] for text in within if not text.endswith("from outside")]
+        assert sorted([*names, *(n.name for n in alone)]) == sorted(
+            n.name for n in found.alignment.graphs[side].nodes
+        )
+        everywhere = {i for one in drawn[other] for i in nodes_of(one.svg)}
+        twins = {
+            t for one in drawn[side] for a in nodes_of(one.svg).values() for t in a["data-twins"].split()
+        }
+        assert twins
+        assert twins <= everywhere
 
 
-def test_whatever_a_node_is_called_the_page_shows_it_as_text(gathered):
+def test_what_ran_at_a_step_stands_under_it_with_its_twin(gathered, run):
+    found = list(chapter.steps(gathered["chain_rule"]))
+    (table,) = found[0].recorded
+    assert [step.name for step in found if step.recorded] == ["model"]
+    assert table.rows == (
+        ("a", "[2.]", "[-384.]", "a", "[2.]", "[-384.]"),
+        ("PowBackward0", "[8.]", "[-32.]", "integer_pow", "[8.]", "[-32.]"),
+        ("b", "[8.]", "[96.]", "b", "[8.]", "[96.]"),
+        ("MulBackward0", "[24.]", "[32.]", "mul", "[24.]", "[32.]"),
+        ("SubBackward0", "[-16.]", "[-32.]", "sub", "[-16.]", "[-32.]"),
+        ("", "", "", "add", "[-16.]", "[-32.]"),
+        ("output = PowBackward0", "[256.]", "[1.]", "output = integer_pow", "[256.]", "[1.]"),
+    )
+
+
+def test_what_a_training_computed_stands_under_its_step_and_its_run(gathered, run):
+    record = next(r for r in run.records if r.scenario == "sine_network")
+    found = {
+        step.name: [t.caption for t in step.recorded]
+        for step in chapter.steps(gathered["sine_network"], record)
+    }
+    assert any("Recorded here" in caption for caption in found["model"])
+    assert any("Recorded here" in caption for caption in found["loss"])
+    assert found["step"] == ["Gradients at the start"]
+    assert {"Loss along the run", "Converged parameters", "After training"} <= set(found["run"])
+
+
+@pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", "<script>" + "x" * 10_000])
+def test_whatever_a_node_is_called_the_page_shows_it_as_text(gathered, name):
     before = gathered["chain_rule"]
-    text = encode(Lesson(before.scenario, before.sources, before.alignment)).decode()
-    evil = text.replace('"a"', '"</script><script>alert(1)</script>"')
-    after = decode(evil.encode(), Lesson, "here")
-    both = chapter.pair(after.alignment, "x")
-    for shown in (*both.drawings.values(), both.told):
-        assert "<script" not in shown
-        assert "</script" not in shown
+    text = encode(before).decode().replace('"a"', json.dumps(name))
+    after = decode(text.encode(), Lesson, "here")
+    drawn = chapter.drawings(after)
+    assert any(name.split("x")[0] in label for label in told(after))
+    for shown in (*(d.svg for drawings in drawn.values() for d in drawings), *chapter.texts(after).values()):
+        assert "<script" not in (shown if isinstance(shown, Markup) else escape(shown))
+
+
+def test_a_run_with_hostile_texts_is_a_page_that_shows_them(run):
+    text = encode(run.records[2]).decode()
+    evil = "<script>alert(1)</script>" + "y" * 10_000
+    for word in ("title", "source"):
+        text = re.sub(rf'"{word}":"[^"]*"', f'"{word}":{json.dumps(evil)}', text)
+    text = text.replace('"a"', json.dumps(evil)).replace(
+        '"scenario":"chain_rule"', f'"scenario":{json.dumps(evil)}'
+    )
+    record = decode(text.encode(), Record, "here")
+    page = RENDERERS["html"](replace(run, records=(record,))).decode()
+    assert page.count("<script") == 1
+    assert plain(page).count("<script>alert(1)</script>") >= 4

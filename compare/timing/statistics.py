@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -46,6 +47,11 @@ class Estimate:
 
 def estimate(samples: Sequence[float]) -> Estimate:
     """The median of at least one sample, with its interval; of one alone the interval is everything."""
+    return _estimate(tuple(samples))
+
+
+@cache  # a table, a chart and an overview ask for the same, and resampling takes its time
+def _estimate(samples: tuple[float, ...]) -> Estimate:
     values = np.asarray(samples, dtype=float)
     if len(values) == 1:
         return Estimate(float(values[0]), 0.0, float("inf"))

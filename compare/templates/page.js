@@ -1,0 +1,75 @@
+"use strict";
+
+// A link may lead into what is folded.
+function unfold(element) {
+  for (let place = element; place; place = place.parentElement) {
+    if (place.tagName === "DETAILS") place.open = true;
+  }
+}
+
+function arrive() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  unfold(target);
+  target.scrollIntoView();
+}
+addEventListener("hashchange", arrive);
+arrive();
+
+// Printed, everything is unfolded, and folded again afterwards.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open])")];
+  for (const fold of folded) fold.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const fold of folded) fold.open = false;
+});
+
+const theme = document.querySelector(".theme");
+theme.hidden = false;
+theme.addEventListener("click", () => {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = document.documentElement.style.colorScheme || (dark ? "dark" : "light");
+  document.documentElement.style.colorScheme = now === "dark" ? "light" : "dark";
+});
+
+// The nodes of the two graphs: the one at hand, and its twins on the other side. One node of each drawing can
+// be reached by the tab key, the others from there by the arrows.
+for (const pair of document.querySelectorAll(".pair")) {
+  const card = pair.querySelector(".told");
+  const twins = (node) => (node.dataset.twins ? node.dataset.twins.split(" ") : []);
+
+  const show = (node) => {
+    pair.querySelectorAll(".lit, .here").forEach((other) => other.classList.remove("lit", "here"));
+    node.classList.add("here");
+    for (const twin of twins(node)) document.getElementById(twin)?.classList.add("lit");
+    card.textContent = node.getAttribute("aria-label");
+  };
+  const open = (node) => {
+    const inside = document.getElementById(`${node.id}-inside`);
+    if (!inside) return;
+    inside.open = true;
+    inside.querySelector(".node").focus();
+  };
+
+  for (const drawing of pair.querySelectorAll("svg")) {
+    const nodes = [...drawing.querySelectorAll(".node")];
+    nodes.forEach((node, k) => {
+      node.classList.toggle("alone", twins(node).length === 0);
+      node.addEventListener("mouseenter", () => show(node));
+      node.addEventListener("click", () => open(node));
+      node.addEventListener("focus", () => {
+        for (const other of nodes) other.tabIndex = other === node ? 0 : -1;
+        show(node);
+      });
+      node.addEventListener("keydown", (event) => {
+        const to = { ArrowRight: k + 1, ArrowDown: k + 1, ArrowLeft: k - 1, ArrowUp: k - 1, Home: 0, End: nodes.length - 1 }[event.key];
+        if (event.key === "Enter") open(node);
+        if (to === undefined) return;
+        event.preventDefault();
+        nodes[Math.min(Math.max(to, 0), nodes.length - 1)].focus();
+      });
+    });
+  }
+}
