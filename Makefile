@@ -30,6 +30,7 @@ measure: $(READY)
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/trees.py
+	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/bench.py scaling
 
 # Hours. Seeds can be run beside each other: see benchmarks/soak.py.

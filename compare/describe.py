@@ -77,12 +77,13 @@ def _overview_row(record: Record) -> tuple[str, ...]:
     )
 
 
-def tables(record: Record) -> Iterator[Table]:
-    """Everything that a record knows, as tables."""
+def tables(record: Record, *, evidence: bool = False) -> Iterator[Table]:
+    """Everything that a record knows, as tables, or the evidence of its verdict alone."""
     if record.verdict is None:
         return
     yield from _evidence(record, record.verdict)
-    yield from (table for _, table in recorded(record))
+    if not evidence:
+        yield from (table for _, table in recorded(record))
     yield Table(
         "First timing: seconds without recording, in one process",
         ("side", "first call", "warm call"),

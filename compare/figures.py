@@ -17,6 +17,7 @@ from compare.record import Record
 from compare.timing.bench import Timed
 from compare.timing.saved import Bench
 from compare.timing.table import Line, cost, floor, rivals, swept
+from compare.words import plain
 
 # Stand-ins, which the page replaces by its own colours, light or dark.
 _LEFT, _RIGHT, _GRID, _QUIET = "#b34700", "#005a93", "#bbbbcc", "#575c68"
@@ -90,9 +91,9 @@ def multiples(group: Sequence[Timed], least: Timed) -> Figure:
         mark = {"imperative": "s", "functional": "o"}.get(timed.side, "D")
         axes.plot([low, high], [row, row], color=color, linewidth=2)
         axes.plot([middle], [row], mark, color=color, markersize=5)
-        axes.annotate(f"{middle:.3g}", (high, row), (6, -3), textcoords="offset points", color=_QUIET)
+        axes.annotate(plain(middle), (high, row), (6, -3), textcoords="offset points", color=_QUIET)
     axes.set_xscale("log")
-    axes.margins(x=0.12)
+    axes.margins(x=0.15)
     axes.set_yticks(range(len(ranked)), [timed.name for timed in ranked])
     axes.set_xlabel(f"× {least.name}")
     _tidy(axes)
@@ -218,7 +219,7 @@ def _svg(figure: Figure, caption: str) -> str:
     drawn = drawn[drawn.index("<svg") :]
     for pattern, better in _BETTER:
         drawn = pattern.sub(better, drawn)
-    label = f'<svg role="img" aria-label="{escape(caption)}" '
+    label = f'<svg fill="currentColor" role="img" aria-label="{escape(caption)}" '
     return drawn.replace("<svg ", label, 1)
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from compare.graphs import Alignment
 from compare.record import encode
+from scenarios import layout
 from scenarios.graph import Graph
+from scenarios.layout import FONT, LEADING, Layout
 
 
 def text(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
@@ -50,9 +53,15 @@ def dot(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
 
 def svg(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
     """The drawing as SVG."""
-    from scenarios import layout
+    return layout.svg(placed(aligned, sides)).encode()
 
-    return layout.svg(layout.layout(dot(aligned, sides).decode())).encode()
+
+def placed(aligned: Alignment, sides: tuple[str, ...]) -> Layout:
+    """Where everything stands; of two sides, the first on the left, as in the sources."""
+    found = layout.layout(dot(aligned, sides).decode())
+    frames = {box.lines[0]: box.centre[0] for box in found.boxes if box.kind == "frame"}
+    in_order = all(frames[a] < frames[b] for a, b in pairwise(sides) if frames)
+    return found if in_order else found.mirrored()
 
 
 def png(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
@@ -61,9 +70,7 @@ def png(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
     from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon
     from matplotlib.path import Path
 
-    from scenarios.layout import FONT, LEADING, head, layout
-
-    drawing = layout(dot(aligned, sides).decode())
+    drawing = placed(aligned, sides)
     width, height = max(drawing.width, 72), max(drawing.height, 72)
     figure = Figure(figsize=(width / 72, height / 72))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
@@ -73,7 +80,7 @@ def png(aligned: Alignment, sides: tuple[str, ...]) -> bytes:
         codes = [Path.MOVETO, *[Path.CURVE4] * (len(curve.points) - 1)]
         dotted = ":" if curve.kind == "twin" else "-"
         axes.add_patch(PathPatch(Path(curve.points, codes), linestyle=dotted, **line))
-        if (corners := head(curve)) is not None:
+        if (corners := layout.head(curve)) is not None:
             axes.add_patch(Polygon(corners, color="black"))
     for box in drawing.boxes:
         (x, y), lines = box.centre, box.lines

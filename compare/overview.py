@@ -9,7 +9,7 @@ from compare.judge import SIDES, Finding, Verdict
 from compare.record import Record
 from compare.timing.bench import Timed
 from compare.timing.saved import Bench
-from compare.words import number, percent, word
+from compare.words import percent, plain, word
 
 #: What each word looks like, for whoever cannot tell colours.
 SIGNS = {
@@ -65,7 +65,7 @@ LEGEND = (
     "and all steps of the free run. converged parameters: after the free run, with what they achieve. Each "
     "with the largest difference, in units of the last place. truth: how far the sides are at most from what "
     "neither of them computed, as a share of what rounding allows. time: how many times as fast one side is, "
-    "at its best."
+    "at its best; about: from a single run, in microseconds of overhead where nothing is trained."
 )
 
 
@@ -110,7 +110,7 @@ def _found(
     words = {finding.word for finding in chosen}
     said = next(w for w in _ORDER if w in words)
     ulps = max((f.ulps for f in chosen if f.word != "vacuous"), default=np.nan)
-    return Cell(said, f"{number(ulps)} ULPs" if ulps > 0 else "", evidence)
+    return Cell(said, f"{plain(ulps)} ULPs" if ulps > 0 else "", evidence)
 
 
 def _truth(verdict: Verdict) -> Cell | None:
@@ -135,12 +135,12 @@ def _time(record: Record, bench: Bench | None) -> Cell | None:
     left, right = (best[side] for side in SIDES)
     if left is not None and right is not None:
         fast, slow = sorted((left, right), key=lambda timed: timed.per_step().median)
-        times = slow.over(fast)
-        return Cell("", f"{fast.side} {times.median:.2g} ×" if times.decided else "equal", "chart")
+        ratio = slow.over(fast)
+        return Cell("", f"{fast.side} {plain(ratio.median)} ×" if ratio.decided else "equal", "chart")
     warm = {side: record.timings[side].warm for side in SIDES}
     fastest = min(SIDES, key=lambda side: warm[side])
     times = max(warm.values()) / warm[fastest] if warm[fastest] else np.inf
-    return Cell("", f"{fastest} {times:.2g} ×", "time")
+    return Cell("", f"{fastest} about {float(f'{times:.1g}'):g} ×", "time")
 
 
 def _best(record: Record, bench: Bench | None, side: str) -> Timed | None:

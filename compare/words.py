@@ -183,6 +183,16 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def plain(value: float, digits: int = 3) -> str:
+    """A number to so many digits, written out as long as it can be read so."""
+    short = f"{value:.{digits}g}"
+    return f"{float(short):,.0f}" if "e+" in short and value < MILLION else short
+
+
+#: From here on numbers are written with a power of ten.
+MILLION = 1e6
+
+
 def percent(value: float) -> str:
     """A share, to two digits."""
     return f"{100 * value:.2g} %"

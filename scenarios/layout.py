@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -60,6 +60,18 @@ class Layout:
     height: float
     boxes: tuple[Box, ...]
     curves: tuple[Curve, ...]
+
+    def mirrored(self) -> "Layout":
+        """The same with left and right exchanged; letters stay as they are."""
+
+        def point(at: Point) -> Point:
+            return self.width - at[0], at[1]
+
+        curves = (
+            replace(c, points=tuple(map(point, c.points)), tip=c.tip and point(c.tip)) for c in self.curves
+        )
+        boxes = (replace(box, centre=point(box.centre)) for box in self.boxes)
+        return replace(self, boxes=tuple(boxes), curves=tuple(curves))
 
 
 def layout(dot: str) -> Layout:

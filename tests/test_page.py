@@ -102,6 +102,19 @@ def test_axe_notices_letters_that_cannot_be_read(opened, file):
     assert "color-contrast" in {violation["id"] for violation in Axe().run(shown).response["violations"]}
 
 
+def test_the_letters_and_lines_of_a_drawing_can_be_read_in_any_light(opened, file):
+    inks = {}
+    for scheme in ("light", "dark"):
+        shown = opened(file, scheme=scheme)
+        paper = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        inks[scheme] = shown.evaluate(
+            "[...document.querySelectorAll('svg text')].map((text) => getComputedStyle(text).fill)"
+        )
+        assert paper not in inks[scheme]
+    assert len(inks["light"]) > 300
+    assert all(light != dark for light, dark in zip(inks["light"], inks["dark"], strict=True))
+
+
 def test_every_link_leads_to_what_it_names_by_the_keyboard_and_unfolds_it(opened, file):
     shown = opened(file)
     places = shown.evaluate("[...document.querySelectorAll('a')].map((link) => link.hash)")

@@ -11,6 +11,7 @@ from compare.timing.clock import Opened
 from compare.timing.difference import Difference
 from compare.timing.saved import Bench
 from compare.timing.statistics import Estimate, crossover, growth
+from compare.words import plain
 
 #: Exponents and crossovers need at least three sizes.
 SIZES = 3
@@ -129,8 +130,8 @@ def interval(step: Estimate) -> str:
 def ratio(found: Estimate) -> str:
     """A ratio to two digits, and whether it is certain that it is not 1."""
     if not found.decided:
-        return f"= ({found.low:.2g} to {found.high:.2g})"
-    return f"{found.median:.2g} ({found.low:.2g} to {found.high:.2g})"
+        return f"= ({plain(found.low, 2)} to {plain(found.high, 2)})"
+    return f"{plain(found.median, 2)} ({plain(found.low, 2)} to {plain(found.high, 2)})"
 
 
 @dataclass(frozen=True)
