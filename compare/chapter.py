@@ -20,7 +20,8 @@ from compare.record import Record
 from scenarios.graph import Graph, Node
 from scenarios.layout import svg
 
-_MARK = re.compile(r"^# %% step: (.+)$", re.MULTILINE)
+#: Opens a step of a twin's source.
+MARK = re.compile(r"^# %% step: (.+)$", re.MULTILINE)
 
 #: Rows of a table of recorded values; what is beyond them can be read off the graphs.
 ROWS = 12
@@ -75,7 +76,7 @@ class _Cut:
 
 
 def _cut(source: str) -> Iterator[_Cut]:
-    marks = list(_MARK.finditer(source))
+    marks = list(MARK.finditer(source))
     ends = [*(mark.start() for mark in marks[1:]), len(source)]
     for mark, end in zip(marks, ends, strict=False):  # without a mark there is nothing to end
         line = source.count("\n", 0, mark.start()) + 1

@@ -185,13 +185,23 @@ def report(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="`-` is standard output.")
     ] = None,
-    format_name: Annotated[str, typer.Option("--format", metavar="html|md|json")] = "html",
+    format_name: Annotated[
+        str | None, typer.Option("--format", metavar="html|md|json", help="html by default.")
+    ] = None,
+    notebook: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Write its chapters here instead, as executed notebooks."),
+    ] = None,
 ) -> None:
     """Render a saved run as one file."""
     from compare.report import RENDERERS, render
 
-    kind = _choose("format", format_name, tuple(RENDERERS))
+    kind = _choose("format", format_name or "html", tuple(RENDERERS))
+    if notebook is not None and (output is not None or format_name is not None):
+        _fail("--notebook names a place and a format of its own: leave out -o and --format.", USAGE)
     directory = directory or _newest()
+    if notebook is not None:
+        raise typer.Exit(_notebooks(directory, notebook))
     content = render(directory, kind)
     target = output or directory / f"report.{kind}"
     if str(target) == "-":
@@ -204,6 +214,24 @@ def report(
     except OSError as error:
         _fail(f"cannot write {target}: {error.strerror}; choose another file with -o.", USAGE)
     _say(f"Wrote {target}.")
+
+
+def _notebooks(directory: Path, target: Path) -> int:
+    """Write the chapters of a saved run as notebooks; returns the exit code."""
+    from compare import notebook
+
+    chapters = notebook.chapters(directory)
+    done: list[notebook.Written] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a kernel has to be ended first
+    try:
+        for written in _progress(notebook.write(chapters, target), len(chapters), "Executing"):
+            done.append(written)
+            if written.trouble:
+                _say(f"{written.path}: {written.trouble}.")
+    except KeyboardInterrupt:
+        _fail(f"interrupted: {len(done)} of {len(chapters)} notebooks are in {target}.", INTERRUPTED)
+    _say(f"Wrote {len(done)} notebook{'' if len(done) == 1 else 's'} to {target}.")
+    return RAISED if any(written.trouble for written in done) else 0
 
 
 @app.command()

@@ -94,12 +94,7 @@ def tables(record: Record, *, evidence: bool = False) -> Iterator[Table]:
 
 def _evidence(record: Record, verdict: Verdict) -> Iterator[Table]:
     """What the verdict rests on."""
-    if verdict.step:
-        trained = record.training is not None
-        caption = "One step, from states that both are handed" if trained else "What both compute"
-        yield _findings(caption, verdict.step, "step")
-    if verdict.run:
-        yield _findings("The free run", verdict.run, "run")
+    yield from findings(verdict)
     if verdict.dynamics is not None:
         yield _dynamics(verdict.dynamics, record.dtype)
     if verdict.published:
@@ -248,6 +243,16 @@ def seconds(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value / 1e-6:.3g} µs"
+
+
+def findings(verdict: Verdict) -> Iterator[Table]:
+    """What was found of every quantity, in a step and in the free run."""
+    if verdict.step:
+        trained = verdict.dynamics is not None
+        caption = "One step, from states that both are handed" if trained else "What both compute"
+        yield _findings(caption, verdict.step, "step")
+    if verdict.run:
+        yield _findings("The free run", verdict.run, "run")
 
 
 def _findings(caption: str, findings: Sequence[Finding], key: str) -> Table:

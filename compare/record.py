@@ -74,6 +74,12 @@ class Record:
     verdict: Verdict | None
     failure: Failure | None = None
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from compare import as_html  # noqa: PLC0415  # it knows what a record is
+
+        return as_html.record(self)
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -100,6 +106,12 @@ class Run:
     def missing(self) -> int:
         """How many records an interrupted run still owes."""
         return len(self.environment.scenarios) * len(self.environment.dtypes) - len(self.records)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from compare import as_html  # noqa: PLC0415  # it knows what a run is
+
+        return as_html.run(self)
 
 
 class _Version(msgspec.Struct):

@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from scenarios.markup import grid
+
 Dtype = Literal["float32", "float64"]
 Device = Literal["auto", "cpu", "gpu"]
 Arrays = Mapping[str, np.ndarray]
@@ -148,6 +150,36 @@ class Result:
     converged: Arrays = field(default_factory=dict)
     state: Arrays = field(default_factory=dict)
     outcome: Arrays = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: every array by its value, or by its Euclidean norm where it has many."""
+        shown = {
+            "Values at the start": self.values,
+            "Gradients at the start": self.gradients,
+            "Converged parameters": self.converged,
+            "After training": self.outcome,
+        }
+        tables = [
+            grid(caption, ("name", "shape", "dtype", "value"), map(_row, arrays.items()))
+            for caption, arrays in shown.items()
+            if arrays
+        ]
+        if self.facts:
+            tables.append(
+                grid("Facts", ("fact", "value"), [(n, str(fact)) for n, fact in self.facts.items()])
+            )
+        return "".join(tables)
+
+
+def _row(named: tuple[str, np.ndarray]) -> tuple[str, str, str, str]:
+    name, array = named
+    with np.errstate(over="ignore"):  # the norm of what has diverged is infinite
+        value = (
+            f"{array.item():.9g}"
+            if array.size == 1
+            else f"norm {np.linalg.norm(array.astype(np.float64)):.9g}"
+        )
+    return name, str(array.shape), str(array.dtype), value
 
 
 @dataclass(frozen=True, eq=False)

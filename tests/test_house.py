@@ -21,7 +21,7 @@ NAMES = [statement.name for statement in scenarios.ALL]
 TRAINED = [statement.name for statement in scenarios.ALL if statement.training]
 SIDES = ("imperative", "functional")
 HELPERS = {
-    "scenarios": {"graph", "layout", "sizes", "types"},
+    "scenarios": {"graph", "layout", "markup", "sizes", "types"},
     "imperative": {"arrays", "defects", "drawn", "history", "optimizer", "tape", "variants"},
     "functional": {"arrays", "defects", "drawn", "history", "jaxpr", "optimizer", "variants"},
 }

@@ -200,3 +200,9 @@ class Verdict:
     def agrees(self) -> bool:
         """Whether the sides compute the same function, and what the statement asks for."""
         return self.word in {"identical", "rounding"}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from compare import as_html  # noqa: PLC0415  # it knows what a verdict is
+
+        return as_html.verdict(self)
