@@ -21,10 +21,14 @@ from markupsafe import Markup
 
 from compare import describe, lesson, words
 from compare.lesson import Lesson
+from compare.mutants import FILE as MUTANTS
 from compare.mutants import Mutant, load
 from compare.record import Record, Run, encode, read
 from compare.timing import saved, table
 from compare.timing.saved import Bench
+
+#: The files of a saved run, and of what can be kept beside it.
+PARTS = ("run.json", "records.jsonl", lesson.FILE, MUTANTS, saved.FILE)
 
 
 def render(directory: Path, kind: str) -> bytes:

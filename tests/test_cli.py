@@ -20,6 +20,7 @@ import imperative.sine_network
 import scenarios
 from compare import cli, runner, twins
 from compare.record import read
+from compare.report import PARTS
 from compare.timing import saved
 
 GRADTWIN = [sys.executable, "-m", "compare"]
@@ -487,6 +488,30 @@ def test_report_does_not_write_over_the_run_it_reads(gradtwin, tmp_path):
         "gradtwin: here/records.jsonl is part of the saved run; choose another file with -o.\n",
     )
     assert len(read(tmp_path / "here").records) == 1
+    kept = {path: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert {path.name for path in kept} == {"run.json", "records.jsonl", "lessons.json"}
+    for name in PARTS:
+        assert gradtwin("report", "here", "-o", f"here/{name}").code == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "here").iterdir()} == kept
+
+
+def test_report_opens_the_page_that_it_wrote_and_says_so_where_there_is_no_browser(
+    gradtwin, tmp_path, monkeypatch
+):
+    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
+    page = tmp_path / "here" / "report.html"
+    assert gradtwin("report", "here", "--open").err == "Wrote here/report.html.\n"
+    assert page.exists()
+    answer = gradtwin("report", "here", "--open")
+    assert "No browser was found: open here/report.html in yours." in answer.err
+    assert (answer.code, opened) == (0, [page.as_uri()] * 2)
+    for other in (["--format", "md"], ["-o", "-"], ["--notebook", "there"]):
+        answer = gradtwin("report", "here", "--open", *other)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err == "gradtwin: --open opens a page: write one, with --format html and to a file.\n"
+    assert len(opened) == 2
 
 
 def test_a_scenario_named_twice_runs_once_and_a_name_in_capitals_gets_its_hint(gradtwin, tmp_path):
