@@ -192,13 +192,16 @@ def report(
         Path | None,
         typer.Option(metavar="OUT", help="Write its chapters here instead, as executed notebooks."),
     ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Render a saved run as one file."""
-    from compare.report import RENDERERS, render
+    from compare.report import PARTS, RENDERERS, render
 
     kind = _choose("format", format_name or "html", tuple(RENDERERS))
     if notebook is not None and (output is not None or format_name is not None):
         _fail("--notebook names a place and a format of its own: leave out -o and --format.", USAGE)
+    if open_page and (kind != "html" or notebook is not None or str(output) == "-"):
+        _fail("--open opens a page: write one, with --format html and to a file.", USAGE)
     directory = directory or _newest()
     if notebook is not None:
         raise typer.Exit(_notebooks(directory, notebook))
@@ -207,13 +210,51 @@ def report(
     if str(target) == "-":
         _write(content.decode())
         return
-    if target.resolve() in {(directory / part).resolve() for part in ("run.json", "records.jsonl")}:
+    if target.resolve() in {(directory / part).resolve() for part in PARTS}:
         _fail(f"{target} is part of the saved run; choose another file with -o.", USAGE)
     try:
         target.write_bytes(content)
     except OSError as error:
         _fail(f"cannot write {target}: {error.strerror}; choose another file with -o.", USAGE)
     _say(f"Wrote {target}.")
+    if open_page:
+        import webbrowser
+
+        if not webbrowser.open(target.resolve().as_uri()):
+            _say(f"No browser was found: open {target} in yours.")
+
+
+@app.command()
+def serve(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO]...", help="By name; all by default.", show_default=False),
+    ] = None,
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of this machine, which alone sees it.")] = 8765,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Keep runs and page here; in a temporary place by default."
+        ),
+    ] = None,
+) -> None:
+    """Serve a page that runs again and reloads by itself whenever a twin is edited."""
+    import scenarios
+    from compare import serve as teaching
+
+    asked = names or [statement.name for statement in scenarios.ALL]
+    chosen = list(dict.fromkeys(scenarios.get(name).name for name in asked))
+    try:
+        teaching.serve(chosen, port, output, open_page=open_page, say=_say)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"livereload", "tornado"}:
+            raise
+        _fail("livereload is not installed: `pip install 'gradtwin[teach]'` brings it.", USAGE)
+    except teaching.ServingError as error:
+        _fail(str(error), USAGE)
+    _say("Stopped.")
 
 
 def _notebooks(directory: Path, target: Path) -> int:
