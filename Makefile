@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+OLDEST := .venv-oldest
 
-.PHONY: report test bench measure soak clean
+.PHONY: report test oldest bench measure soak clean
 
 # With the kill table and the timings that were measured last: they take half an hour.
 report: $(READY)
@@ -19,6 +20,11 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# jaxprs are read on the oldest jax too. The hint that beartype warns of is optax's, and was still good then.
+oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest -n 2 tests/test_jaxpr.py \
+		-W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning
 
 # Timings, in less than ten minutes on two cores that have nothing else to do.
 bench: $(READY)
@@ -41,11 +47,17 @@ soak: $(READY)
 	$(BIN)/python benchmarks/soak.py report
 
 clean:
-	rm -rf .venv report
+	rm -rf .venv $(OLDEST) report
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradtwin needs Python 3.11 or newer: name one with make PYTHON=python3.12")'
 	@echo "Setting up .venv; the first time this takes a minute or two."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(OLDEST)/.ready: constraints-oldest.txt
+	@echo "Setting up $(OLDEST); the first time this takes half a minute."
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-oldest.txt
 	@touch $@

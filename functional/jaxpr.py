@@ -1,9 +1,11 @@
 """Reads the jaxpr: the equations that tracing a function wrote down. The only module that does."""
 
 import inspect
+import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from scenarios.graph import Graph, Node, Of
 _SAME = {"integer_pow": "pow"}
 
 # Whose frames are not the user's.
-_OURS = (*(str(Path(str(module.__file__)).parent) for module in (jax, jaxtyping)), __file__)
+_OURS = (*(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (jax, jaxtyping)), __file__)
 
 # Equations that only call another program: what they call is drawn in their place. A function with a
 # derivative of its own is one operation, as it is to whoever differentiates, and so is a loop or a choice.
@@ -128,7 +130,7 @@ def draw(
         ValueError: there are more or fewer names than leaves, or there is nothing to differentiate by.
     """
     leaves, shape = jax.tree.flatten((arguments, options))
-    called = _leaf_names(function, arguments, options) if names is None else list(names)
+    called = _apart(_leaf_names(function, arguments, options) if names is None else names)
     if len(called) != len(leaves):
         raise ValueError(f"{len(called)} names for {len(leaves)} leaves: {', '.join(called)}.")
 
@@ -148,7 +150,7 @@ def draw(
         results = [f"d{called[k]}" for k in moving]
     else:
         closed, outputs = _traced(flat, leaves)
-        results = [_path(path, "output") for path, _ in jax.tree.leaves_with_path(outputs)]
+        results = _apart([_path(path, "output") for path, _ in jax.tree.leaves_with_path(outputs)])
     record = _Record()
     values = record.run(closed, leaves)
     cotangents = _cotangents(closed, leaves, moving, record) if of == "forward" else {}
@@ -189,45 +191,54 @@ class _Record:
     def run(self, closed: ClosedJaxpr, leaves: Sequence[Any]) -> list[_Value]:
         """The values of the outputs."""
         self.arguments = [_Value(jnp.asarray(leaf), argument=k) for k, leaf in enumerate(leaves)]
-        return self._evaluate(closed.jaxpr, [self._constant(c) for c in closed.consts], self.arguments, ())
+        return self._evaluate(closed, self.arguments, (), "")
 
     def _constant(self, array: Any) -> _Value:  # noqa: ANN401
-        self.constants.append(_Value(array))
+        self.constants.append(_Value(jnp.asarray(array)))  # in the precision that it is used in
         return self.constants[-1]
 
     def _evaluate(
-        self, jaxpr: Jaxpr, constants: Sequence[_Value], inputs: Sequence[_Value], group: tuple[str, ...]
+        self, closed: ClosedJaxpr, inputs: Sequence[_Value], group: tuple[str, ...], caller: str
     ) -> list[_Value]:
+        """The values of the outputs of a program that the line ``caller`` called."""
+        jaxpr, constants = closed.jaxpr, [self._constant(c) for c in closed.consts]
         known: dict[Any, _Value] = dict(
             zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *inputs), strict=True)
         )
 
         def read(variable: Any) -> _Value:  # noqa: ANN401
-            return _Value(variable.val) if isinstance(variable, Literal) else known[variable]
+            if isinstance(variable, Literal):
+                kind: Any = variable.aval
+                return _Value(np.asarray(variable.val, kind.dtype))
+            return known[variable]
 
         for equation in jaxpr.eqns:
             values = [read(variable) for variable in equation.invars]
+            source = _source(equation, jaxpr, caller)
             inner = _inner(equation)
             if inner is not None:
                 name = str(equation.params.get("name", ""))
-                within = (*group, name) if name else group
-                results = self._evaluate(
-                    inner.jaxpr, [self._constant(c) for c in inner.consts], values, within
-                )
+                results = self._evaluate(inner, values, (*group, name) if name else group, source)
             else:
-                results = self._apply(equation, values, group)
+                results = self._apply(equation, values, group, source)
             known.update(zip(equation.outvars, results, strict=True))
         return [read(variable) for variable in jaxpr.outvars]
 
-    def _apply(self, equation: Any, values: Sequence[_Value], group: tuple[str, ...]) -> list[_Value]:  # noqa: ANN401
+    def _apply(
+        self,
+        equation: Any,  # noqa: ANN401
+        values: Sequence[_Value],
+        group: tuple[str, ...],
+        source: str,
+    ) -> list[_Value]:
         bound = equation.primitive.get_bind_params(equation.params)
         functions, options = bound if isinstance(bound, tuple) else ((), bound)  # as older releases have it
         arrays = equation.primitive.bind(*functions, *(value.array for value in values), **options)
         numbers = {k: np.asarray(p) for k, p in equation.params.items() if type(p) in {int, float}}
-        step = _Step(_operation(equation), tuple(values), numbers, _source(equation), group)
+        step = _Step(_operation(equation), tuple(values), numbers, source, group)
         results = []
         for array in arrays if equation.primitive.multiple_results else [arrays]:
-            if self.taps is not None and _floating(array):
+            if self.taps and _floating(array):
                 results.append(_Value(array + self.taps[self.count], step))
                 self.count += 1
             else:
@@ -249,7 +260,7 @@ class _Record:
         nodes: list[Node] = []
 
         def add(value: _Value, name: str, **what: Any) -> None:  # noqa: ANN401
-            names[value] = name if name not in names.values() else f"%{len(nodes)}"
+            names[value] = _free(name, (f"%{k}" for k in count(len(nodes))), names.values())
             key = jnp.issubdtype(jnp.result_type(value.array), jax.dtypes.prng_key)
             array = np.asarray(jax.random.key_data(value.array) if key else value.array)
             nodes.append(
@@ -301,7 +312,7 @@ def _cotangents(
 
     A zero is added to every value (a tap); the derivative by the tap is the cotangent.
     """
-    values = [value for step in record.steps for value in step.outputs if _floating(value.array)]
+    everything = [value for step in record.steps for value in step.outputs if _floating(value.array)]
 
     def total(moved: Sequence[Any], taps: Sequence[Any]) -> Any:  # noqa: ANN401
         given = list(leaves)
@@ -309,13 +320,17 @@ def _cotangents(
             given[k] = leaf
         return _total([value.array for value in _Record(taps).run(closed, given)])
 
-    taps = [jnp.zeros_like(value.array) for value in values]
-    try:
-        by_leaf, by_tap = jax.grad(total, argnums=(0, 1))([jnp.asarray(leaves[k]) for k in moving], taps)
-    except (TypeError, ValueError, NotImplementedError):  # while loops and callbacks have no reverse mode
-        return {}
-    found = zip((*(record.arguments[k] for k in moving), *values), (*by_leaf, *by_tap), strict=True)
-    return {id(value): np.asarray(gradient).copy() for value, gradient in found}
+    # While loops and callbacks have no reverse mode. Where one is moved by a tap and by no leaf, the leaves
+    # have gradients all the same.
+    for values in (everything, []):
+        taps = [jnp.zeros_like(value.array) for value in values]
+        try:
+            by_leaf, by_tap = jax.grad(total, argnums=(0, 1))([jnp.asarray(leaves[k]) for k in moving], taps)
+        except (TypeError, ValueError, NotImplementedError):
+            continue
+        found = zip((*(record.arguments[k] for k in moving), *values), (*by_leaf, *by_tap), strict=True)
+        return {id(value): np.asarray(gradient).copy() for value, gradient in found}
+    return {}
 
 
 def _total(tree: Any) -> Any:  # noqa: ANN401
@@ -332,7 +347,8 @@ def _inner(equation: Any) -> ClosedJaxpr | None:  # noqa: ANN401
     if equation.primitive.name not in _CALLS:
         return None
     inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-    return ClosedJaxpr(inner, []) if isinstance(inner, Jaxpr) else inner
+    # In newer releases a program holds its constants itself, and there is but one class of them.
+    return ClosedJaxpr(inner, []) if isinstance(inner, Jaxpr) and not hasattr(inner, "consts") else inner
 
 
 def _operation(equation: Any) -> str:  # noqa: ANN401
@@ -344,13 +360,20 @@ def _operation(equation: Any) -> str:  # noqa: ANN401
     return str(equation.primitive.name)
 
 
-def _source(equation: Any) -> str:  # noqa: ANN401
-    """The line of the user's that wrote an equation."""
-    traceback = equation.source_info.traceback
+def _source(equation: Any, jaxpr: Jaxpr, caller: str) -> str:  # noqa: ANN401
+    """The line of the user's that wrote an equation of ``jaxpr``, or else that called what wrote it.
+
+    A function of a library's is traced once and kept, together with the lines of whoever called it first:
+    what lies beyond the function itself says nothing.
+    """
+    traceback, about = equation.source_info.traceback, jaxpr.debug_info
+    function = (getattr(about, "func_filename", None), getattr(about, "func_name", None))
     for frame in traceback.frames if traceback is not None else ():
         if not frame.file_name.startswith(_OURS):
             return f"{Path(frame.file_name).name}:{frame.line_num}"
-    return ""
+        if frame.file_name == __file__ or (frame.file_name, frame.function_name) == function:
+            break
+    return caller
 
 
 def _leaf_names(
@@ -376,9 +399,22 @@ def _leaf_names(
 
 def _path(path: Sequence[Any], root: str) -> str:
     """``{"a": (x, y)}`` has the leaves ``a[0]`` and ``a[1]``; a sequence has those of the ``root``."""
-    name = root
+    name = ""
     for key in path:
         step = jax.tree_util.keystr((key,), simple=True)
-        below = step if name == root else f"{name}.{step}"
-        name = f"{name}[{step}]" if hasattr(key, "idx") else below
-    return name
+        below = f"{name}.{step}" if name else step
+        name = f"{name or root}[{step}]" if hasattr(key, "idx") else below
+    return name or root
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """The same names, with a number behind those that were there before."""
+    apart: list[str] = []
+    for name in names:
+        apart.append(_free(name, (f"{name} ({k})" for k in count(2)), apart))
+    return apart
+
+
+def _free(name: str, others: Iterable[str], taken: Collection[str]) -> str:
+    """The name, or the first of the others that is not taken."""
+    return next(each for each in chain([name], others) if each not in taken)

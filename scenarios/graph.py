@@ -212,7 +212,7 @@ def _label(node: Node) -> str:
     """What a drawing says of a node: its name, what it does, and the type of its value."""
     lines = [node.name if node.operation == "" or not node.name.startswith("%") else "", node.operation]
     if node.kind == "constant" and node.value is not None and node.value.ndim == 0:
-        lines = [f"{node.value:g}"]
+        lines = [f"{node.value.item():g}"]
     elif node.shape is not None:
         lines.append(f"{node.dtype}[{','.join(map(str, node.shape))}]")
     short = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines if line]
@@ -222,7 +222,7 @@ def _label(node: Node) -> str:
 def _line(node: Node) -> tuple[str, str]:
     what = f"{node.operation}({', '.join(node.inputs)})" if node.operation else node.kind
     if node.kind == "constant" and node.value is not None and node.value.ndim == 0:
-        what = f"{node.value:g}"
+        what = f"{node.value.item():g}"
     shape = "" if node.shape is None else f"{node.dtype}[{','.join(map(str, node.shape))}]"
     return f"{node.name} = {what}", "  ".join(
         part for part in (shape, "/".join(node.group), node.source) if part

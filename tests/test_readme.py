@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,23 @@ def test_the_gradtwin_commands_run_one_after_the_other(tmp_path):
     assert (tmp_path / "my-run" / "report.html").exists()
 
 
-def test_the_two_make_commands_are_what_ci_runs():
+def test_ci_runs_the_two_make_commands_and_the_oldest_jax_besides():
     assert MAKE == ["report", "test"]
-    assert set(re.findall(r"^make (\w+)$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)) == set(
-        MAKE
-    )
+    run = re.findall(r"^make (\w+)$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
+    assert sorted(run) == sorted([*MAKE, "oldest"])
     targets = re.findall(r"^(\w+): ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert set(MAKE) <= set(targets)
+    assert set(run) <= set(targets)
+
+
+def test_the_oldest_versions_that_are_tried_are_the_lowest_of_the_ranges():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lowest = dict(line.split(">=") for line in project["dependencies"] if ">=" in line)
+    pins = re.findall(r"^(\w+)==([\d.]+)", (ROOT / "constraints-oldest.txt").read_text("utf-8"), re.MULTILINE)
+    oldest = dict(reversed(pins))  # where a newer Python needs a newer one, the first stands
+    assert {"jax", "jaxlib", "jaxtyping", "ml_dtypes", "numpy", "optax", "scipy"} <= oldest.keys()
+    for name in lowest.keys() & oldest.keys():
+        assert f"{oldest[name]}.".startswith(f"{lowest[name]}."), name
+        assert not oldest[name].removeprefix(lowest[name]).strip(".0"), name
 
 
 def test_every_scenario_and_every_linked_file_exists():
