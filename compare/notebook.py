@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from compare import lesson, twins
+from compare import lesson, mutants, twins
 from compare.chapter import MARK
 from compare.judge import SIDES
 from compare.record import Record, UnreadableRunError, read
@@ -126,8 +126,9 @@ def chapters(directory: Path) -> tuple[Chapter, ...]:
             what = f"lesson of {name}" if lessons else "lessons"
             raise UnreadableRunError(f"{directory} holds no {what}: run again.")
         _require_installed(lessons[name])
+    planted = mutants.load(directory)
     return tuple(
-        _chapter(f"{number:02}_{name}", found, lessons[name].sources)
+        _chapter(f"{number:02}_{name}", found, lessons[name].sources, planted)
         for number, (name, found) in enumerate(records.items(), start=1)
     )
 
@@ -200,7 +201,9 @@ def _templates(put: Callable[[object], object] | None = None) -> Environment:
     )
 
 
-def _chapter(name: str, records: Sequence[Record], sources: Mapping[str, str]) -> Chapter:
+def _chapter(
+    name: str, records: Sequence[Record], sources: Mapping[str, str], planted: Sequence[mutants.Mutant]
+) -> Chapter:
     slots: list[str] = []
 
     def put(value: object) -> str:
@@ -214,7 +217,7 @@ def _chapter(name: str, records: Sequence[Record], sources: Mapping[str, str]) -
             name=records[0].scenario,
             title=records[0].title,
             source=records[0].source,
-            taught=teach(_templates(), records),
+            taught=teach(_templates(), records, planted),
             cut={side: _cut(sources[side]) for side in SIDES},
         )
     )

@@ -4,11 +4,13 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ import pytest
 
 import compare
 import scenarios
-from compare import as_html, cli, describe, lesson, notebook, twins, words
+from compare import as_html, cli, describe, lesson, mutants, notebook, twins, words
 from compare.describe import Table
 from compare.judge import SIDES
 from compare.notebook import Answers, Chapter, answers, chapters, write
@@ -49,6 +51,7 @@ def saved(tmp_path_factory):
     """A real run, in another order than that of teaching."""
     directory = tmp_path_factory.mktemp("saved") / "run"
     assert gradtwin("run", "chain_rule", "leaves", "--dtype", "float64", "-o", directory).code == 0
+    shutil.copy(ROOT / "benchmarks" / "results" / "mutants.json", directory)
     return directory
 
 
@@ -198,6 +201,14 @@ def test_a_chapter_states_its_problem_thinks_and_asks(saved, chain_rule):
     assert [line for line in questions.splitlines() if line.startswith("- ")] == [
         f"- {question}" for question, _, _ in taught.questions
     ]
+
+
+def test_a_chapter_has_a_defect_to_find_and_hides_what_it_was(chain_rule):
+    (cell,) = [cell for cell in chain_rule.cells if "Find the defect" in cell.source]
+    before, _, after = unescape(cell.source).partition("<details>")
+    assert "the judge says “values.accumulated a[0]: 3.8e+02 apart" in before
+    assert "imperative" not in before
+    assert "The imperative side: gradients never cleared." in after
 
 
 def test_answers_are_hidden_behind_their_questions_and_are_those_of_the_run(chain_rule):
@@ -379,6 +390,7 @@ def hostile_twin(tmp_path, monkeypatch, saved, source):
     monkeypatch.setattr(twins, "load", lambda _: pair)
     (record,) = [r for r in read(saved).records if r.scenario == "leaves"]
     run = written(tmp_path / "run", saved, [replace(record, title=HOSTILE, source=HOSTILE)])
+    mutants.save(run, [replace(mutant, evidence=HOSTILE) for mutant in mutants.load(saved)])
     kept = lesson.load(run)["leaves"]
     lesson.save(run, [replace(kept, sources={**kept.sources, "imperative": source})])
     return run
