@@ -23,8 +23,11 @@ from scenarios.layout import svg
 #: Opens a step of a twin's source.
 MARK = re.compile(r"^# %% step: (.+)$", re.MULTILINE)
 
+#: Entries of a matrix that are shown one by one.
+FEW = 9
+
 #: Rows of a table of recorded values; what is beyond them can be read off the graphs.
-ROWS = 12
+ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,10 @@ def _ran(alignment: Alignment, places: Mapping[str, Mapping[str, str]], step: st
     rows = [(*_cells(left), *_cells(right)) for left, right in _paired(here, alignment)]
     if rows:
         more = f" (the first {ROWS} of {len(rows)} rows; the others are in the graphs)"
+        outputs = " and ".join(alignment.graphs[SIDES[0]].outputs)
         yield Table(
-            "Recorded here; what stands in one row is the same value" + (more if len(rows) > ROWS else ""),
+            f"Recorded here, with the gradients of {outputs}; what stands in one row is the same value"
+            + (more if len(rows) > ROWS else ""),
             ("on the tape", "value", "gradient", "in the jaxpr", "value", "cotangent"),
             tuple(rows[:ROWS]),
         )
@@ -158,6 +163,8 @@ def _cells(node: Node | None) -> tuple[str, str, str]:
 def _short(array: np.ndarray) -> str:
     if array.ndim == 0:
         return f"{array.item():.5g}"
+    if array.ndim > 1 and array.size > FEW:
+        return f"{'×'.join(map(str, array.shape))}, norm {np.linalg.norm(array.astype(float)):.5g}"
     text = np.array2string(array, precision=4, threshold=6, edgeitems=2, separator=", ")
     return re.sub(r"\s+", " ", text)
 
@@ -198,7 +205,7 @@ def drawings(lesson: Lesson) -> dict[str, tuple[Drawn, ...]]:
                 title,
             )
             for (prefix, sheet), placed, (identifier, title) in zip(
-                shown[side], lesson.layouts.get(side, ()), behind, strict=False
+                shown[side], lesson.layouts[side], behind, strict=True
             )
         )
     return found

@@ -195,7 +195,7 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Render a saved run as one file."""
-    from compare.report import PARTS, RENDERERS, render
+    from compare.report import RENDERERS, render
 
     kind = _choose("format", format_name or "html", tuple(RENDERERS))
     if notebook is not None and (output is not None or format_name is not None):
@@ -210,13 +210,7 @@ def report(
     if str(target) == "-":
         _write(content.decode())
         return
-    if target.resolve() in {(directory / part).resolve() for part in PARTS}:
-        _fail(f"{target} is part of the saved run; choose another file with -o.", USAGE)
-    try:
-        target.write_bytes(content)
-    except OSError as error:
-        _fail(f"cannot write {target}: {error.strerror}; choose another file with -o.", USAGE)
-    _say(f"Wrote {target}.")
+    _write_file(target, content)
     if open_page:
         import webbrowser
 
@@ -315,11 +309,7 @@ def graph(
     if output is None:
         _write(content.decode().rstrip())
         return
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        _fail(f"cannot write {output}: {error.strerror}; choose another file with -o.", USAGE)
-    _say(f"Wrote {output}.")
+    _write_file(output, content)
 
 
 @app.command()
@@ -404,6 +394,26 @@ def bench(
     if interrupt.came:
         _fail("interrupted: what was finished is saved.", INTERRUPTED)
     raise typer.Exit(0 if any(not one.refused for one in finished.timed) else DISAGREE)
+
+
+def _write_file(target: Path, content: bytes) -> None:
+    """Write a file as a whole, but none that a saved run is made of."""
+    from compare.record import HEAD, PARTS
+
+    if target.name in PARTS and (target.parent / HEAD).exists():
+        _fail(f"{target} is part of a saved run; choose another file with -o.", USAGE)
+    draft = target.with_name(f"{target.name}.new")
+    try:
+        if target.exists() and not target.is_file():  # a device takes what is written to it
+            target.write_bytes(content)
+        else:
+            draft.write_bytes(content)
+            draft.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        _fail(f"cannot write {target}: {error.strerror}; choose another file with -o.", USAGE)
+    _say(f"Wrote {target}.")
 
 
 def _directory(path: Path) -> Path:

@@ -43,14 +43,19 @@ def overview(records: Sequence[Record]) -> Table:
     )
 
 
+#: What the columns of a record's tables say.
+GLOSSARY = {
+    "of the budget": "the share of what rounding accounts for that a difference uses; above 100 % it is no "
+    "rounding",
+    "notices": "the smallest relative error of one step that would not have passed for rounding",
+    "lost bits": "of the lower precision, on the imperative and on the functional side",
+}
+
 LEGEND = (
-    "ULPs: the largest difference between the sides, in units of the last place. of the budget: the largest "
-    "share of what rounding accounts for that a difference uses; above 100 % it is no rounding. notices: the "
-    "smallest relative error of one step that would not have passed for rounding, in the quantity that hides "
-    "most. lost bits: of the lower precision, on the imperative and on the functional side, in the quantity "
-    "where they differ most. truth: largest relative distance of a gradient from its exact value. "
+    "ULPs: the largest difference between the sides, in units of the last place; lost bits, notices: in the "
+    "quantity that hides most. truth: largest relative distance of a gradient from its exact value. "
     "imperative, functional: time of a warm run that records nothing, a first impression. "
-    + "; ".join(f"{name}: {meaning}" for name, meaning in MEANING.items())
+    + "; ".join(f"{name}: {meaning}" for name, meaning in (GLOSSARY | MEANING).items())
     + "."
 )
 
@@ -218,6 +223,14 @@ def machine(environment: Environment) -> str:
     facts, versions = environment.machine, environment.versions
     names = ("python", "torch", "jax", "optax", "numpy")
     return f"{facts['processor']}, {facts['cores']} cores; " + ", ".join(f"{n} {versions[n]}" for n in names)
+
+
+def ran(run: Run) -> str:
+    """What was done, in a sentence."""
+    raised = sum(record.failure is not None for record in run.records)
+    if raised:
+        return f"Both sides began with the same bits; in {raised} of {len(run.records)} records one raised."
+    return "Every scenario ran on both sides from the same bits."
 
 
 def missing(run: Run) -> str:

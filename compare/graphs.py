@@ -1,6 +1,6 @@
 """Lays two graphs beside each other: which nodes hold the same value, and why others have no twin."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,9 +46,10 @@ def drawn(name: str, of: Of = "forward", *, dtype: Dtype = "float64", device: De
 def align(left: Graph, right: Graph) -> Alignment:
     """Find for every node the one on the other side that holds the same value.
 
-    Values are the same if they agree in half of the digits of the largest number that went into them, in
-    whatever order their entries stand: that links what is meant to be equal, and judges nothing. Of several
-    candidates the one with the same name, gradient and inputs is taken.
+    Values are the same if they agree in half of the digits of the largest number that went into them, entry
+    by entry, transposed, or, where the shapes differ, in whatever order their entries stand: that links what
+    is meant to be equal, and judges nothing. Of several candidates the one with the same name, gradient and
+    inputs is taken. A node whose value was not seen is told by its gradient and by what it takes.
     """
     entries = {id(n): _entries(n, graph) for graph in (left, right) for n in graph.nodes}
     forth = _found(left, right, entries, {})
@@ -63,7 +64,7 @@ def align(left: Graph, right: Graph) -> Alignment:
 
 @dataclass(frozen=True)
 class _Entries:
-    """What a value is recognised by: its sorted entries, and the largest number that went into it."""
+    """What a value is recognised by: its entries, and the largest number that went into it."""
 
     value: np.ndarray | None
     gradient: np.ndarray | None
@@ -73,8 +74,7 @@ class _Entries:
 def _entries(node: Node, graph: Graph) -> _Entries:
     inputs = [graph[name].value for name in node.inputs]
     scale = max((_largest(array) for array in (node.value, *inputs) if array is not None), default=0.0)
-    value, gradient = (None if a is None else np.sort(a, axis=None) for a in (node.value, node.gradient))
-    return _Entries(value, gradient, scale)
+    return _Entries(node.value, node.gradient, scale)
 
 
 def _largest(array: np.ndarray) -> float:
@@ -87,7 +87,14 @@ def _found(
     """The twins of the nodes of a graph; ``reverse`` holds those that the other graph's nodes have chosen."""
     found: dict[str, str] = {}
     for node in graph.nodes:
-        candidates = [o for o in other.nodes if reverse.get(node.name) == o.name or _same(node, o, entries)]
+        inputs = {found[name] for name in node.inputs if name in found}
+        candidates = [
+            o
+            for o in other.nodes
+            if reverse.get(node.name) == o.name
+            or _same(node, o, entries)
+            or _unseen(node, o, entries, {*o.inputs} & inputs)
+        ]
         if candidates:
             found[node.name] = max(candidates, key=lambda o: _likeness(node, o, entries, found, reverse)).name
     return found
@@ -102,10 +109,25 @@ def _same(node: Node, other: Node, entries: Mapping[int, _Entries]) -> bool:
     return operated and _equal(left.value, right.value, max(left.scale, right.scale))
 
 
+def _unseen(node: Node, other: Node, entries: Mapping[int, _Entries], shared: Collection[str]) -> bool:
+    """Whether two operations, of which one's value was not seen, take the same and have the same gradient."""
+    left, right = entries[id(node)], entries[id(other)]
+    one_sided = (left.value is None) != (right.value is None)
+    alike = node.kind == other.kind == "operation" and bool(shared) and node.shape == other.shape
+    return one_sided and alike and _equal(left.gradient, right.gradient)
+
+
 def _equal(left: np.ndarray | None, right: np.ndarray | None, scale: float = 0.0) -> bool:
-    """Whether two sorted arrays agree in half of the digits of their largest number, or of ``scale``."""
+    """Whether two arrays hold the same numbers, in one of the orders in which that is no coincidence."""
     if left is None or right is None or left.size != right.size or left.dtype.kind != right.dtype.kind:
         return False
+    if left.shape != right.shape:
+        return _agree(np.sort(left, axis=None), np.sort(right, axis=None), scale)
+    return _agree(left, right, scale) or (left.T.shape == right.shape and _agree(left.T, right, scale))
+
+
+def _agree(left: np.ndarray, right: np.ndarray, scale: float) -> bool:
+    """Whether two arrays agree in half of the digits of their largest number, or of ``scale``."""
     if left.dtype.kind not in "fc":
         return np.array_equal(left, right)
     coarse = np.sqrt(max(unit_roundoff(array.dtype) for array in (left, right)))
@@ -126,7 +148,7 @@ def _likeness(
     inputs = {found.get(name) for name in node.inputs}
     return (
         reverse.get(node.name) == other.name,
-        node.name == other.name,
+        node.name == other.name and not node.name.startswith("%"),  # a number is no name
         _equal(entries[id(node)].gradient, entries[id(other)].gradient),
         len(inputs.intersection(other.inputs)),
         node.shape == other.shape,
@@ -146,7 +168,10 @@ def _alone(graph: Graph, other: Graph, twins: Mapping[str, str]) -> Iterator[tup
         if node.name in twins:
             continue
         if node.kind == "constant":
-            yield node.name, "a constant: a tape records none" if graph.side == "functional" else "a constant"
+            yield (
+                node.name,
+                "a constant: it is no node of a tape" if graph.side == "functional" else "a constant",
+            )
         elif node.value is None:
             yield node.name, "its value was not seen"
         elif node.name not in moving:

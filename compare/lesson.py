@@ -8,12 +8,15 @@ from pathlib import Path
 from compare import twins
 from compare.graphs import Alignment, drawn
 from compare.judge import SIDES
-from compare.record import encode, seal, unseal
+from compare.record import UnreadableRunError, encode, seal, unseal
 from scenarios import Device
 from scenarios.graph import Graph
 from scenarios.layout import Layout, layout
 
 FILE = "lessons.json"
+
+#: Points; no drawing of so few nodes is larger.
+LARGEST = 1e5
 
 #: More nodes than these are too many to look at on a page; some are then drawn as one.
 NODES = 100
@@ -89,8 +92,64 @@ def load(directory: Path) -> dict[str, Lesson]:
     """The lessons beside a saved run, by scenario; none if there are none.
 
     Raises:
-        UnreadableRunError: the file was changed or is of another version.
+        UnreadableRunError: the file was changed, is of another version, or contradicts itself.
     """
     path = directory / FILE
     lessons = unseal(path, tuple[Lesson, ...]) if path.exists() else ()
+    for lesson in lessons:
+        if not _consistent(lesson):
+            raise UnreadableRunError(
+                f"{path}: the lesson of {lesson.scenario} does not fit itself; run again."
+            )
     return {lesson.scenario: lesson for lesson in lessons}
+
+
+def _consistent(lesson: Lesson) -> bool:
+    """Whether everything that a lesson speaks of is there, and it draws its own graphs."""
+    alignment = lesson.alignment
+    if set(lesson.sources) != set(SIDES) or alignment is None:
+        return alignment is None and set(lesson.sources) == set(SIDES)
+    per_side = (alignment.graphs, alignment.twins, alignment.alone, lesson.layouts)
+    if any(set(part) != set(SIDES) for part in per_side):
+        return False
+    names = {side: [node.name for node in graph.nodes] for side, graph in alignment.graphs.items()}
+    return all(
+        _ordered(alignment.graphs[side])
+        and {*alignment.twins[side], *alignment.alone[side]} == set(names[side])
+        and set(alignment.twins[side].values()) <= set(names[other])
+        and _drawn(lesson, side)
+        for side, other in (SIDES, SIDES[::-1])
+    )
+
+
+def _ordered(graph: Graph) -> bool:
+    """Whether names are unique, and what a node takes stands before it."""
+    known: set[str] = set()
+    for node in graph.nodes:
+        if node.name in known or node.members or not known.issuperset(node.inputs):
+            return False
+        known.add(node.name)
+    return known.issuperset(graph.outputs.values())
+
+
+def _drawn(lesson: Lesson, side: str) -> bool:
+    """Whether the layouts of a side are those of its sheets."""
+    assert lesson.alignment is not None
+    shown = list(sheets(lesson.alignment.graphs[side], f"{lesson.scenario}-{side}"))
+    if len(shown) != len(lesson.layouts[side]):
+        return False
+    for (prefix, sheet), placed in zip(shown, lesson.layouts[side], strict=True):
+        identifiers = sheet.identifiers(prefix)
+        sizes = (
+            placed.width,
+            placed.height,
+            *(s for b in placed.boxes for s in (*b.centre, b.width, b.height)),
+        )
+        if (
+            [box.identifier for box in placed.boxes] != [identifiers[node.name] for node in sheet.nodes]
+            or len(placed.curves) != len(set(sheet.edges))
+            or any(len(curve.points) % 3 != 1 for curve in placed.curves)
+            or not all(abs(size) < LARGEST for size in sizes)
+        ):
+            return False
+    return True

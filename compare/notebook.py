@@ -39,7 +39,7 @@ _SLOT = re.compile(r"⟦(\d+)⟧")
 _MEANT = re.compile(r"[\\`*\[\]$~|&<>#@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.")
 
 # Sockets in a directory of our own need no port; but the paths of sockets have to be short.
-_LONGEST_SOCKET = 80
+_LONGEST_SOCKET = 88
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,12 @@ class Row:
     record: Record
     cells: tuple[Cell | None, ...]
 
+    def target(self, cell: Cell) -> str:
+        """The identifier of a cell's evidence on the page."""
+        if cell.evidence == "chart":
+            return f"{self.record.scenario}-chart"
+        return "-".join(filter(None, (self.record.scenario, self.record.dtype, cell.evidence)))
+
 
 COLUMNS = (
     "value",
@@ -60,13 +66,16 @@ COLUMNS = (
     "time",
 )
 
-LEGEND = (
-    "value, gradient: at the start, or at states that both sides are handed. every step: one from there, "
-    "and all steps of the free run. converged parameters: after the free run, with what they achieve. Each "
-    "with the largest difference, in units of the last place. truth: how far the sides are at most from what "
-    "neither of them computed, as a share of what rounding allows. time: how many times as fast one side is, "
-    "at its best; about: from a single run, in microseconds of overhead where nothing is trained."
-)
+GLOSSARY = {
+    "value, gradient": "at the start, or at states that both sides are handed",
+    "every step": "one step from such states, and all steps of the free run",
+    "converged parameters": "after the free run",
+    "ULPs": "units of the last place, of the difference that uses most of what rounding accounts for",
+    "truth": "how far the sides are at most from what neither of them computed, as a share of what rounding "
+    "allows",
+    "time": "how many times as fast the faster side is, each at its best, from the timings; about: from one "
+    "warm run of each",
+}
 
 
 def rows(records: Sequence[Record], bench: Bench | None = None) -> Iterator[Row]:
@@ -87,10 +96,10 @@ def rows(records: Sequence[Record], bench: Bench | None = None) -> Iterator[Row]
                 _found(verdict.step, "step", lambda f: f.quantity.startswith("values.")),
                 _found(verdict.step, "step", lambda f: f.quantity.startswith("gradients.")),
                 _steps(verdict) if record.training is not None else None,
-                _found(verdict.run, "run", lambda f: f.quantity.startswith(("final.", "outcome."))),
+                _found(verdict.run, "run", lambda f: f.quantity.startswith("final.")),
                 _truth(verdict),
                 _published(verdict),
-                _time(record, bench),
+                _time(record, bench) if record.training is not None else None,
             ),
         )
 
@@ -109,8 +118,9 @@ def _found(
         return None
     words = {finding.word for finding in chosen}
     said = next(w for w in _ORDER if w in words)
-    ulps = max((f.ulps for f in chosen if f.word != "vacuous"), default=np.nan)
-    return Cell(said, f"{plain(ulps)} ULPs" if ulps > 0 else "", evidence)
+    worst = max((f for f in chosen if f.word == said), key=lambda f: f.share)
+    ulps = f"{plain(worst.ulps)} ULP{'' if worst.ulps == 1 else 's'}" if worst.ulps > 0 else ""
+    return Cell(said, ulps, evidence)
 
 
 def _truth(verdict: Verdict) -> Cell | None:
@@ -137,6 +147,8 @@ def _time(record: Record, bench: Bench | None) -> Cell | None:
         fast, slow = sorted((left, right), key=lambda timed: timed.per_step().median)
         ratio = slow.over(fast)
         return Cell("", f"{fast.side} {plain(ratio.median)} ×" if ratio.decided else "equal", "chart")
+    if bench is not None and any(timed.scenario == record.scenario for timed in bench.timed):
+        return None  # two ways to measure in one column could not be compared
     warm = {side: record.timings[side].warm for side in SIDES}
     fastest = min(SIDES, key=lambda side: warm[side])
     times = max(warm.values()) / warm[fastest] if warm[fastest] else np.inf

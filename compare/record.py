@@ -23,6 +23,11 @@ from scenarios import Device, Dtype, Result, Training
 
 SCHEMA_VERSION = 2
 
+HEAD, RECORDS = "run.json", "records.jsonl"
+
+#: The files of a saved run, and what can be kept beside them: mutants, timings, lessons.
+PARTS = (HEAD, RECORDS, "mutants.json", "bench.json", "lessons.json")
+
 # Whatever a damaged file makes the decoder or NumPy raise.
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
 
@@ -142,11 +147,11 @@ class Writer:
         Raises:
             UnwritableRunError: the directory cannot be written, or holds a run already.
         """
-        self.path = directory / "records.jsonl"
+        self.path = directory / RECORDS
         head = msgspec.json.format(encode(environment), indent=2) + b"\n"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            with (directory / "run.json").open("xb") as file:
+            with (directory / HEAD).open("xb") as file:
                 file.write(head)
             self.path.touch(exist_ok=False)
         except FileExistsError as error:
@@ -188,7 +193,7 @@ def read(directory: Path | str) -> Run:
     Raises:
         UnreadableRunError: a file is missing, truncated, changed by hand, or of another schema.
     """
-    head, path = Path(directory) / "run.json", Path(directory) / "records.jsonl"
+    head, path = Path(directory) / HEAD, Path(directory) / RECORDS
     data = _bytes(head)
     environment = decode_current(data, Environment, f"{head}")
     plan = [(name, dtype) for name in environment.scenarios for dtype in environment.dtypes]

@@ -21,14 +21,10 @@ from markupsafe import Markup
 
 from compare import describe, lesson, words
 from compare.lesson import Lesson
-from compare.mutants import FILE as MUTANTS
 from compare.mutants import Mutant, load
 from compare.record import Record, Run, encode, read
 from compare.timing import saved, table
 from compare.timing.saved import Bench
-
-#: The files of a saved run, and of what can be kept beside it.
-PARTS = ("run.json", "records.jsonl", lesson.FILE, MUTANTS, saved.FILE)
 
 
 def render(directory: Path, kind: str) -> bytes:
@@ -103,6 +99,21 @@ def _fill(template: str, run: Run, mutants: Sequence[Mutant], bench: Bench | Non
 
 
 @dataclass(frozen=True)
+class Hunt:
+    """A defect to find.
+
+    Attributes:
+        mutant: what was planted, and what gave it away.
+        choices: defects by name, the planted one among them; empty where nothing gives it away.
+        why: it shows as it does.
+    """
+
+    mutant: Mutant
+    choices: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
 class Taught:
     """What a chapter says of its scenario.
 
@@ -110,13 +121,13 @@ class Taught:
         formula: the problem in mathematics (LaTeX).
         thinking: what differs in the way of thinking, a sentence each.
         questions: each with the answer of the imperative and of the functional side, from the run.
-        hunt: a planted defect to find, and why it shows as it does; None if none was planted.
+        hunt: a planted defect to find; None if none was planted.
     """
 
     formula: str
     thinking: tuple[str, ...]
     questions: tuple[tuple[str, str, str], ...]
-    hunt: tuple[Mutant, str] | None
+    hunt: Hunt | None
 
     @property
     def mathml(self) -> Markup:
@@ -153,12 +164,13 @@ def teach(templates: Environment, records: Sequence[Record], mutants: Sequence[M
 
 
 def _hunted(
-    scenario: str, hunt: tuple[str, str, str], mutants: Sequence[Mutant]
-) -> tuple[Mutant, str] | None:
-    """What became of the defect that a chapter has its readers look for."""
-    side, defect, why = hunt
+    scenario: str, hunt: tuple[str, str, tuple[str, ...], str], mutants: Sequence[Mutant]
+) -> Hunt | None:
+    """The defect that a chapter has its readers look for, as it was found."""
+    side, defect, others, why = hunt
     found = (m for m in mutants if (m.scenario, m.side, m.defect) == (scenario, side, defect))
-    return next(((mutant, why) for mutant in found), None)
+    choices = tuple(sorted((defect, *others))) if others else ()
+    return next((Hunt(mutant, choices, why) for mutant in found), None)
 
 
 RENDERERS: dict[str, Callable[..., bytes]] = {"html": _html, "md": _markdown, "json": document}

@@ -31,13 +31,19 @@ def sentence(record: Record) -> str:
         return f"The {who} raised {record.failure.message}"
     if record.verdict is None:
         return "Nothing was judged."
-    return {
+    told = {
         "identical": _identical,
         "rounding": _rounding,
         "vacuous": _vacuous,
         "undecided": _undecided,
         "different": _different,
     }[record.verdict.word](record.verdict)
+    # What happens in float32 belongs to its own record.
+    return (
+        told + _loser(_agreed(record.verdict))
+        if record.dtype == "float32" and record.verdict.agrees
+        else told
+    )
 
 
 def _identical(verdict: Verdict) -> str:
@@ -58,7 +64,7 @@ def _rounding(verdict: Verdict) -> str:
     return (
         "Both sides compute the same function and differ by rounding alone, by at most "
         f"{percent(worst.share)} of what it accounts for ({number(worst.ulps)} ULPs in {_named(worst)}). "
-        f"A relative error of {small(blunt)} in one step would have been noticed.{parted}{_loser(agreed)}"
+        f"A relative error of {small(blunt)} in one step would have been noticed.{parted}"
     )
 
 

@@ -210,13 +210,15 @@ def _several(nodes: list[Node], group: tuple[str, ...]) -> Node:
 
 def _label(node: Node) -> str:
     """What a drawing says of a node: its name, what it does, and the type of its value."""
-    lines = [node.name if node.operation == "" or not node.name.startswith("%") else "", node.operation]
+    unnamed = node.operation and node.name.startswith("%")
+    lines = [f"{node.name} = {node.operation}"] if unnamed else [node.name, node.operation]
     if node.kind == "constant" and node.value is not None and node.value.ndim == 0:
         lines = [f"{node.value.item():g}"]
     elif node.shape is not None:
         lines.append(f"{node.dtype}[{','.join(map(str, node.shape))}]")
-    short = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines if line]
-    return "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ") for line in short)
+    told = ["".join(letter if letter.isprintable() else " " for letter in line) for line in lines if line]
+    short = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in told]
+    return "\\n".join(line.replace("\\", "\\\\").replace('"', '\\"') for line in short)
 
 
 def _line(node: Node) -> tuple[str, str]:

@@ -18,9 +18,8 @@ import pytest
 import functional.root_finding
 import imperative.sine_network
 import scenarios
-from compare import cli, mutants, runner, twins
-from compare.record import read
-from compare.report import PARTS
+from compare import cli, lesson, mutants, runner, twins
+from compare.record import PARTS, read
 from compare.timing import saved
 
 GRADTWIN = [sys.executable, "-m", "compare"]
@@ -485,13 +484,18 @@ def test_report_does_not_write_over_the_run_it_reads(gradtwin, tmp_path):
     answer = gradtwin("report", "here", "-o", "here/records.jsonl")
     assert (answer.code, answer.err) == (
         2,
-        "gradtwin: here/records.jsonl is part of the saved run; choose another file with -o.\n",
+        "gradtwin: here/records.jsonl is part of a saved run; choose another file with -o.\n",
     )
     assert len(read(tmp_path / "here").records) == 1
     kept = {path: path.read_bytes() for path in (tmp_path / "here").iterdir()}
     assert {path.name for path in kept} == {"run.json", "records.jsonl", "lessons.json"}
+    assert {lesson.FILE, saved.FILE, mutants.FILE} < set(PARTS)
     for name in PARTS:
         assert gradtwin("report", "here", "-o", f"here/{name}").code == 2
+        assert gradtwin("graph", "leaves", "--format", "json", "-o", f"here/{name}").code == 2
+    (tmp_path / "linked").hardlink_to(tmp_path / "here" / "records.jsonl")
+    assert gradtwin("report", "here", "-o", "linked").code == 0
+    assert gradtwin("report", "here", "-o", "/dev/null").code == 0
     assert {path: path.read_bytes() for path in (tmp_path / "here").iterdir()} == kept
 
 

@@ -339,7 +339,7 @@ def test_values_are_found_again_transposed_and_flattened_and_not_if_one_entry_di
 
 def test_why_a_node_has_no_twin_is_told():
     alone = drawn("sine_network").alone
-    assert alone["functional"]["x"] == "a constant: a tape records none"
+    assert alone["functional"]["x"] == "a constant: it is no node of a tape"
     assert "a part of AddmmBackward0" in alone["functional"].values()
     assert "a part of MseLossBackward0" in alone["functional"].values()
     assert set(alone["imperative"].values()) == {"its value was not seen"}  # the transposes within a layer
@@ -408,7 +408,7 @@ def test_the_text_names_the_twin_or_the_reason_behind_every_node():
     nodes = [line for line in shown.splitlines() if " = " in line]
     assert all(line.rstrip().endswith(")") or "  = " in line for line in nodes)
     assert "%3 = 3" in shown
-    assert shown.count("(a constant: a tape records none)") == 2
+    assert shown.count("(a constant: it is no node of a tape)") == 2
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 20, 50, 300])

@@ -495,7 +495,8 @@ def test_a_cell_that_ends_the_kernel_is_told_and_the_next_notebook_has_one_of_it
 @pytest.mark.skipif(
     not Path("/proc/self/cmdline").exists(), reason="looks for processes where Linux has them"
 )
-def test_an_interrupt_ends_the_kernel_and_says_how_many_notebooks_there_are(saved, tmp_path):
+def test_an_interrupt_ends_the_kernel_and_says_how_many_notebooks_there_are(saved, tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("i")  # the path of a socket has to be short
     command = [sys.executable, "-m", "compare", "report", str(saved), "--notebook", str(tmp_path / "out")]
     place = tmp_path / "t"
     place.mkdir()

@@ -8,7 +8,13 @@ function unfold(element) {
 }
 
 function arrive() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let name = location.hash.slice(1);
+  try {
+    name = decodeURIComponent(name);
+  } catch {
+    // Then it stands for itself.
+  }
+  const target = document.getElementById(name);
   if (!target) return;
   unfold(target);
   target.scrollIntoView();
@@ -16,10 +22,22 @@ function arrive() {
 addEventListener("hashchange", arrive);
 arrive();
 
-// Printed, everything is unfolded, and folded again afterwards.
+// What does not scroll needs no stop of the tab key.
+function reach() {
+  for (const place of document.querySelectorAll(".scroll, pre")) {
+    const scrolls = place.scrollWidth > place.clientWidth || place.scrollHeight > place.clientHeight;
+    if (scrolls) place.tabIndex = 0;
+    else place.removeAttribute("tabindex");
+  }
+}
+addEventListener("resize", reach);
+addEventListener("toggle", reach, true);
+reach();
+
+// Printed, everything is unfolded but the answers, and folded again afterwards.
 let folded = [];
 addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
+  folded = [...document.querySelectorAll("details:not([open])")].filter((fold) => !fold.closest(".predict"));
   for (const fold of folded) fold.open = true;
 });
 addEventListener("afterprint", () => {
@@ -40,10 +58,24 @@ for (const pair of document.querySelectorAll(".pair")) {
   const card = pair.querySelector(".told");
   const twins = (node) => (node.dataset.twins ? node.dataset.twins.split(" ") : []);
 
+  // Into view within its own drawing, and nowhere else: the page stays where it is.
+  const bring = (node) => {
+    const place = node.closest(".scroll");
+    const inside = node.getBoundingClientRect();
+    const around = place.getBoundingClientRect();
+    if (inside.left < around.left || inside.right > around.right) {
+      place.scrollLeft += (inside.left + inside.right - around.left - around.right) / 2;
+    }
+  };
   const show = (node) => {
     pair.querySelectorAll(".lit, .here").forEach((other) => other.classList.remove("lit", "here"));
     node.classList.add("here");
-    for (const twin of twins(node)) document.getElementById(twin)?.classList.add("lit");
+    for (const name of twins(node)) {
+      const twin = document.getElementById(name);
+      if (!twin) continue;
+      twin.classList.add("lit");
+      bring(twin);
+    }
     card.textContent = node.getAttribute("aria-label");
   };
   const open = (node) => {
