@@ -48,8 +48,8 @@ def align(left: Graph, right: Graph) -> Alignment:
 
     Values are the same if they agree in half of the digits of the largest number that went into them, entry
     by entry, transposed, or, where the shapes differ, in whatever order their entries stand: that links what
-    is meant to be equal, and judges nothing. Of several candidates the one with the same name, gradient and
-    inputs is taken. A node whose value was not seen is told by its gradient and by what it takes.
+    is meant to be equal, and judges nothing. Of several candidates the one with the same name, gradient,
+    shape and inputs is taken. A node whose value was not seen is told by its gradient and by what it takes.
     """
     entries = {id(n): _entries(n, graph) for graph in (left, right) for n in graph.nodes}
     forth = _found(left, right, entries, {})
@@ -143,15 +143,15 @@ def _likeness(
     entries: Mapping[int, _Entries],
     found: Mapping[str, str],
     reverse: Mapping[str, str],
-) -> tuple[bool, bool, bool, int, bool]:
+) -> tuple[bool, bool, bool, bool, int]:
     """How much speaks for a pair besides its value."""
     inputs = {found.get(name) for name in node.inputs}
     return (
         reverse.get(node.name) == other.name,
         node.name == other.name and not node.name.startswith("%"),  # a number is no name
         _equal(entries[id(node)].gradient, entries[id(other)].gradient),
-        len(inputs.intersection(other.inputs)),
         node.shape == other.shape,
+        len(inputs.intersection(other.inputs)),
     )
 
 

@@ -342,7 +342,32 @@ def test_why_a_node_has_no_twin_is_told():
     assert alone["functional"]["x"] == "a constant: it is no node of a tape"
     assert "a part of AddmmBackward0" in alone["functional"].values()
     assert "a part of MseLossBackward0" in alone["functional"].values()
-    assert set(alone["imperative"].values()) == {"its value was not seen"}  # the transposes within a layer
+    assert not alone["imperative"]
+
+
+def test_a_step_whose_value_was_not_seen_is_told_by_its_gradient_and_what_it_takes():
+    aligned = drawn("sine_network")
+    graphs = aligned.graphs
+    unseen = [node.name for node in graphs["imperative"].nodes if node.value is None]
+    assert len(unseen) == 3  # the transposes within a layer
+    for name in unseen:
+        twin = graphs["functional"][aligned.twins["imperative"][name]]
+        assert twin.operation == "transpose"
+        assert aligned.twins["functional"][twin.name] == name
+        assert twin.inputs == graphs["imperative"][name].inputs
+
+
+def test_numbers_are_no_names_and_what_is_only_the_same_when_sorted_is_no_twin():
+    aligned = drawn("sine_polynomial")
+    left, right = (aligned.graphs[side] for side in ("imperative", "functional"))
+    last = next(node for node in reversed(left.nodes) if node.operation == "AddBackward0")
+    assert right[aligned.twins["imperative"][last.name]].operation == "add"
+    assert "y" not in aligned.twins["functional"]  # sin x, of which the first residual is the negative
+    neurons = drawn("three_neurons")
+    for a, b in neurons.twins["imperative"].items():
+        one, other = neurons.graphs["imperative"][a], neurons.graphs["functional"][b]
+        assert (one.operation, other.operation) != ("SelectBackward0", "relu")
+        assert one.shape == other.shape
 
 
 def test_the_two_sides_of_the_chain_rule_are_linked_step_by_step():
@@ -447,7 +472,10 @@ def test_many_edges_are_collapsed_too():
     assert graph.collapsed().small()
 
 
-@pytest.mark.parametrize("name", ['<script>alert("x")</script>', 'a"b\\c', "line\nbreak", "x" * 10_000])
+@pytest.mark.parametrize(
+    "name",
+    ['<script>alert("x")</script>', 'a"b\\c', "line\nbreak", "bell\x07 escape\x1b nul\x00", "x" * 10_000],
+)
 def test_whatever_a_name_is_it_is_shown_as_text(name):
     a = leaf(2.0)
     graph = tape.draw(a * a, names={a: name})

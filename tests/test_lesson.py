@@ -18,7 +18,7 @@ import scenarios
 from compare import chapter, lesson
 from compare.judge import SIDES
 from compare.lesson import Lesson
-from compare.record import Record, UnreadableRunError, UnwritableRunError, decode, encode
+from compare.record import Record, UnreadableRunError, UnwritableRunError, decode, encode, seal
 from compare.report import RENDERERS
 
 NAMES = [statement.name for statement in scenarios.ALL]
@@ -80,6 +80,32 @@ def test_lessons_that_were_changed_or_cannot_be_kept_are_one_sentence(gathered, 
         lesson.load(tmp_path)
     with pytest.raises(UnwritableRunError, match="cannot write to"):
         lesson.save(tmp_path, [])
+
+
+DAMAGES = {
+    "no source": lambda w: w.replace('"functional":"', '"elsewhere":"', 1),
+    "no twins": lambda w: re.sub(r'"twins":{.*?}}', '"twins":{}', w, count=1),
+    "nobody alone": lambda w: re.sub(
+        r'"alone":{.*?}}', '"alone":{"imperative":{},"functional":{}}', w, count=1
+    ),
+    "an unknown input": lambda w: w.replace('"inputs":["a"]', '"inputs":["z"]', 1),
+    "a name twice": lambda w: w.replace('"name":"b"', '"name":"a"', 1),
+    "a twin that is not there": lambda w: w.replace('{"a":"a"', '{"a":"z"', 1),
+    "another drawing": lambda w: w.replace('"identifier":"chain_rule-imperative-0"', '"identifier":"x"', 1),
+    "a curve without points": lambda w: re.sub(r'"points":\[\[.*?\]\]', '"points":[]', w, count=1),
+    "an endless drawing": lambda w: re.sub(r'"width":[0-9.]+', '"width":1e300', w, count=1),
+    "no layout": lambda w: re.sub(r'"layouts":{.*}}', '"layouts":{}}', w, count=1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_lesson_that_contradicts_itself_is_refused(gathered, tmp_path, damage):
+    whole = encode(gathered["chain_rule"]).decode()
+    changed = DAMAGES[damage](whole)
+    assert changed != whole
+    seal(tmp_path / lesson.FILE, [decode(changed.encode(), Lesson, "here")])
+    with pytest.raises(UnreadableRunError, match="the lesson of chain_rule does not fit itself; run again"):
+        lesson.load(tmp_path)
 
 
 @pytest.mark.parametrize("value", [np.array([1j]), np.array([1], np.float16)])

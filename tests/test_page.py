@@ -118,7 +118,7 @@ def test_the_letters_and_lines_of_a_drawing_can_be_read_in_any_light(opened, fil
 def test_every_link_leads_to_what_it_names_by_the_keyboard_and_unfolds_it(opened, file):
     shown = opened(file)
     places = shown.evaluate("[...document.querySelectorAll('a')].map((link) => link.hash)")
-    assert len(set(places)) > 60
+    assert len(set(places)) > 50
     for k, place in [(places.index(place), place) for place in dict.fromkeys(places)]:
         shown.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = false; })")
         shown.evaluate("(k) => document.querySelectorAll('a')[k].focus()", k)
@@ -129,6 +129,30 @@ def test_every_link_leads_to_what_it_names_by_the_keyboard_and_unfolds_it(opened
             " return box.height > 0 && box.top < innerHeight && box.bottom > 0; }",
             arg=place,
         )
+
+
+def test_an_address_that_is_no_address_breaks_nothing(opened, file):
+    shown = opened(file)
+    for mark in ("#%E0%A4%A", "#nowhere", "#leaves"):
+        shown.evaluate("(mark) => { location.hash = mark; }", mark)
+    assert shown.locator(".theme").is_visible()
+    assert shown.evaluate("document.querySelector('#leaves').getBoundingClientRect().top") < 100
+
+
+def test_the_card_is_in_sight_of_every_node_and_the_twin_is_brought_into_view(opened, file):
+    shown = opened(file)
+    nodes = shown.locator("#three_neurons .pair svg").first.locator(".node")
+    for k in (0, nodes.count() // 2, nodes.count() - 1):
+        nodes.nth(k).focus()
+        card = shown.locator("#three_neurons .told").bounding_box()
+        assert 0 < card["y"] < 900 - card["height"] + 1
+    for twin in lit(shown):
+        seen = (
+            "(name) => { const node = document.getElementById(name).getBoundingClientRect();"
+            " const place = document.getElementById(name).closest('.scroll').getBoundingClientRect();"
+            " return node.left >= place.left - 1 && node.right <= place.right + 1; }"
+        )
+        assert shown.evaluate(seen, twin)
 
 
 def test_every_fold_opens_and_closes_by_the_keyboard(opened, file):
@@ -245,9 +269,10 @@ def test_printed_it_is_all_there_unfolded(opened, file):
         ".filter((part) => !part.checkVisibility()).length"
     )
     assert shown.evaluate(hidden) > 20
+    answers = shown.locator(".predict details > :not(summary)").count()
     shown.emulate_media(media="print")
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert shown.evaluate(hidden) == 0
+    assert shown.evaluate(hidden) == answers > 20  # which stay folded: a handout
     shown.evaluate("dispatchEvent(new Event('afterprint'))")
     shown.emulate_media(media="screen")
     assert shown.evaluate(hidden) > 20

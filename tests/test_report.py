@@ -90,9 +90,9 @@ def test_every_chapter_states_its_problem_thinks_and_asks_what_the_run_answers(p
     assert page.count("<math ") == len(NAMES)
     assert page.count("Find the defect: ") == len(NAMES)
     assert text.count("<dd>-32</dd>") == 2  # ∂P/∂Q
-    assert text.count("<dd>gradients never cleared</dd>") == 1
-    assert text.count("<dd>True</dd>") == 2  # d is a leaf on either side; b is none
-    assert text.count("<dd>False</dd>") == 4
+    assert text.count("<dd>gradients never cleared, on the imperative side</dd>") == 1
+    assert text.count("<dd>True") == 2  # d is a leaf on either side; b is none
+    assert text.count("<dd>False") == 4
 
 
 def test_an_answer_is_the_runs_and_not_the_chapters(run):
