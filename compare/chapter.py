@@ -20,6 +20,8 @@ from compare.record import Record
 from scenarios.graph import Graph, Node
 from scenarios.layout import svg
 
+_LEXER, _FORMATTER = PythonLexer(), HtmlFormatter(nowrap=True)
+
 #: Opens a step of a twin's source.
 MARK = re.compile(r"^# %% step: (.+)$", re.MULTILINE)
 
@@ -87,7 +89,7 @@ def _cut(source: str) -> Iterator[_Cut]:
 
 
 def _highlighted(code: str) -> Markup:
-    return Markup(highlight(code, PythonLexer(), HtmlFormatter(nowrap=True)))  # it escapes
+    return Markup(highlight(code, _LEXER, _FORMATTER))  # it escapes
 
 
 def _places(graph: Graph, scenario: str, cuts: Sequence[_Cut]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from compare import describe
 from compare.record import Record
@@ -32,6 +33,9 @@ _STYLE: dict[str, dict[str, Any]] = {
 
 # The precisions are told apart by line.
 _DASHES = (":", "-")
+
+#: Marks along an axis, about.
+TICKS = 5
 
 #: Points of a curve in a drawing, about one for each of its pixels.
 POINTS = 300
@@ -197,6 +201,9 @@ def _tidy(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_major_locator(LogLocator(numticks=TICKS))
+        else:
+            axis.set_major_locator(MaxNLocator(TICKS))
 
 
 def _line(axes: Axes, x: np.ndarray, y: np.ndarray | None, side: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 import functional.variants
 import scenarios
@@ -22,7 +23,7 @@ from compare.timing.bench import Timed, bench
 from compare.timing.clock import WITNESSED, Opened, Sample, refusal, sample, unfinished, warm_up
 from compare.timing.difference import changes, difference
 from compare.timing.judging import judged
-from compare.timing.statistics import crossover, estimate, growth, ratios, stationary
+from compare.timing.statistics import RESAMPLES, crossover, estimate, growth, ratios, stationary
 from scenarios import Session, UnavailableError
 from scenarios.sizes import SIZES, scaled
 
@@ -177,6 +178,16 @@ def test_an_estimate_lies_within_its_interval_and_is_the_same_each_time(n):
 def test_of_one_sample_alone_nothing_is_certain():
     assert estimate([1.0]).noisy
     assert not estimate([1.0]).decided
+
+
+@pytest.mark.parametrize("n", [2, 3, 15, 40])
+def test_the_interval_is_the_one_that_scipy_would_take_longer_to_find(n):
+    values = np.random.default_rng(n).lognormal(size=n)
+    found = stats.bootstrap(
+        (values,), np.median, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    told = estimate(values)
+    assert (told.low, told.high) == pytest.approx((found.low, found.high), rel=1e-12)
 
 
 def test_an_interval_holds_the_true_median_about_as_often_as_it_says():

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from compare.record import UnreadableRunError, read
 from compare.timing.bench import Timed
@@ -126,6 +125,8 @@ def _time(name: str, old: Timed, new: Timed, machine: float) -> TimeChange:
     drift, raw = np.exp(machine), float(np.exp(_medians(old, new)))
     if min(len(old.samples), len(new.samples)) == 1:  # of one sample alone nothing is certain
         return TimeChange(name, Estimate(raw / drift, 0.0, float("inf")), raw, "")
+    from scipy import stats
+
     found = stats.bootstrap(
         (_steps(new), _steps(old)),
         lambda a, b, axis=-1: np.median(a, axis=axis) / np.median(b, axis=axis),
