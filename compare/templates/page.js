@@ -22,17 +22,16 @@ function arrive() {
 addEventListener("hashchange", arrive);
 arrive();
 
-// What does not scroll needs no stop of the tab key.
-function reach() {
-  for (const place of document.querySelectorAll(".scroll, pre")) {
-    const scrolls = place.scrollWidth > place.clientWidth || place.scrollHeight > place.clientHeight;
-    if (scrolls) place.tabIndex = 0;
-    else place.removeAttribute("tabindex");
+// What does not scroll needs no stop of the tab key. Looked at when it is laid out, which happens when it comes
+// near the window: to lay out everything at once would take longer than to read the page.
+const laidOut = new ResizeObserver((seen) => {
+  for (const { target } of seen) {
+    const scrolls = target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight;
+    if (scrolls) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
   }
-}
-addEventListener("resize", reach);
-addEventListener("toggle", reach, true);
-reach();
+});
+for (const place of document.querySelectorAll(".scroll, pre")) laidOut.observe(place);
 
 // Printed, everything is unfolded but the answers, and folded again afterwards.
 let folded = [];
