@@ -63,6 +63,8 @@ def opened(chromium, request):
 
 
 def unfold(shown):
+    """Open every fold, and have also that laid out which is not near the window."""
+    shown.add_style_tag(content="section { content-visibility: visible !important }")
     shown.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
 
 
