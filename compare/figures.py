@@ -98,9 +98,9 @@ def multiples(group: Sequence[Timed], least: Timed) -> Figure:
         axes.annotate(plain(middle), (high, row), (6, -3), textcoords="offset points", color=_QUIET)
     axes.set_xscale("log")
     axes.margins(x=0.15)
-    axes.set_yticks(range(len(ranked)), [timed.name for timed in ranked])
     axes.set_xlabel(f"× {least.name}")
     _tidy(axes)
+    axes.set_yticks(range(len(ranked)), [timed.name for timed in ranked])
     axes.grid(visible=False, axis="y")
     return figure
 

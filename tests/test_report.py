@@ -8,6 +8,7 @@ from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from compare import describe, figures, words
 from compare.figures import draw
 from compare.record import Failure
 from compare.report import RENDERERS
-from compare.timing import Timing, measure
+from compare.timing import Timing, measure, saved, table
 
 NAMES = tuple(statement.name for statement in scenarios.ALL)
 VOID = {"meta", "img", "br"}
@@ -72,6 +73,17 @@ def test_the_page_draws_the_notes_figures_each_with_words_for_who_cannot_see_it(
     assert {drawing.caption for drawing in drawings} <= set(images)
     assert len(images) == len(set(images)) == len(drawings) + 4  # and the timings of four trainings
     assert page.count("<figcaption>") == len(images)
+
+
+def test_a_chart_of_timings_names_every_variant_and_its_multiple_of_the_floor():
+    bench = saved.load(Path(__file__).parents[1] / "benchmarks" / "results")
+    charts = dict(figures.draw_bench(bench))
+    for _, group in table.rivals(bench.timed):
+        shown = re.findall(r">([^<>]+)</text>", charts[group[0].scenario].svg)
+        least = table.floor(group)
+        for timed in group:
+            times = 1.0 if timed is least else timed.over(least).median
+            assert {timed.name, words.plain(times)} <= set(shown)
 
 
 def test_a_drawing_has_the_colours_of_the_page_and_its_numbers_whole(run):
