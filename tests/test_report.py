@@ -18,7 +18,8 @@ from compare import describe, figures, words
 from compare.figures import draw
 from compare.record import Failure
 from compare.report import RENDERERS
-from compare.timing import Timing, measure, saved, table
+from compare.timing import Timing, measure, saved
+from compare.timing.table import floor, rivals
 
 NAMES = tuple(statement.name for statement in scenarios.ALL)
 VOID = {"meta", "img", "br"}
@@ -78,9 +79,9 @@ def test_the_page_draws_the_notes_figures_each_with_words_for_who_cannot_see_it(
 def test_a_chart_of_timings_names_every_variant_and_its_multiple_of_the_floor():
     bench = saved.load(Path(__file__).parents[1] / "benchmarks" / "results")
     charts = dict(figures.draw_bench(bench))
-    for _, group in table.rivals(bench.timed):
+    for _, group in rivals(bench.timed):
         shown = re.findall(r">([^<>]+)</text>", charts[group[0].scenario].svg)
-        least = table.floor(group)
+        least = floor(group)
         for timed in group:
             times = 1.0 if timed is least else timed.over(least).median
             assert {timed.name, words.plain(times)} <= set(shown)
