@@ -39,11 +39,9 @@ def sentence(record: Record) -> str:
         "different": _different,
     }[record.verdict.word](record.verdict)
     # What happens in float32 belongs to its own record.
-    return (
-        told + _loser(_agreed(record.verdict))
-        if record.dtype == "float32" and record.verdict.agrees
-        else told
-    )
+    if record.verdict.agrees and record.dtype == "float32":
+        told += _loser(_agreed(record.verdict))
+    return told
 
 
 def _identical(verdict: Verdict) -> str:
