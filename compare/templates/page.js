@@ -17,6 +17,7 @@ function arrive() {
   const target = document.getElementById(name);
   if (!target) return;
   unfold(target);
+  document.body.classList.add("whole"); // or what is laid out on the way would move it out of sight
   target.scrollIntoView();
 }
 addEventListener("hashchange", arrive);
