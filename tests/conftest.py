@@ -1,7 +1,10 @@
 """Checks every annotated shape and type of the twins while the tests run; makes what several files share."""
 
 import os
+import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jaxtyping import install_import_hook
@@ -10,6 +13,26 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 install_import_hook(["scenarios", "imperative", "functional"], "beartype.beartype")
+
+
+@pytest.fixture
+def gradtwin(tmp_path, monkeypatch, capsys):
+    """Run the command in an empty directory; returns its code, standard output and standard error."""
+    from compare import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gradtwin", *map(str, arguments)])
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        return SimpleNamespace(code=ended.value.code or 0, **capsys.readouterr()._asdict())
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -18,29 +18,11 @@ import pytest
 import functional.root_finding
 import imperative.sine_network
 import scenarios
-from compare import cli, lesson, mutants, runner, twins
+from compare import lesson, mutants, runner, twins
 from compare.record import PARTS, read
 from compare.timing import saved
 
 GRADTWIN = [sys.executable, "-m", "compare"]
-
-
-@pytest.fixture
-def gradtwin(tmp_path, monkeypatch, capsys):
-    """Run the command in an empty directory; returns its code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gradtwin", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGINT, handler)
-        return SimpleNamespace(code=ended.value.code or 0, **capsys.readouterr()._asdict())
-
-    return call
 
 
 def replace_twin(monkeypatch, name, side, run):

@@ -366,7 +366,6 @@ def test_numbers_are_no_names_and_what_is_only_the_same_when_sorted_is_no_twin()
     neurons = drawn("three_neurons")
     for a, b in neurons.twins["imperative"].items():
         one, other = neurons.graphs["imperative"][a], neurons.graphs["functional"][b]
-        assert (one.operation, other.operation) != ("SelectBackward0", "relu")
         assert one.shape == other.shape
 
 

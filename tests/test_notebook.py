@@ -21,7 +21,7 @@ import pytest
 
 import compare
 import scenarios
-from compare import as_html, cli, describe, lesson, mutants, notebook, twins, words
+from compare import as_html, describe, lesson, mutants, notebook, twins, words
 from compare.describe import Table
 from compare.judge import SIDES
 from compare.notebook import Answers, Chapter, answers, chapters, write
@@ -38,7 +38,7 @@ NAMES = [statement.name for statement in scenarios.ALL]
 pytestmark = pytest.mark.xdist_group("notebook")
 
 
-def gradtwin(*arguments):
+def command(*arguments):
     """The command; returns its code, standard output and standard error."""
     ended = subprocess.run(
         [sys.executable, "-m", "compare", *map(str, arguments)], capture_output=True, text=True, check=False
@@ -50,7 +50,7 @@ def gradtwin(*arguments):
 def saved(tmp_path_factory):
     """A real run, in another order than that of teaching."""
     directory = tmp_path_factory.mktemp("saved") / "run"
-    assert gradtwin("run", "chain_rule", "leaves", "--dtype", "float64", "-o", directory).code == 0
+    assert command("run", "chain_rule", "leaves", "--dtype", "float64", "-o", directory).code == 0
     shutil.copy(ROOT / "benchmarks" / "results" / "mutants.json", directory)
     return directory
 
@@ -59,7 +59,7 @@ def saved(tmp_path_factory):
 def exported(saved, tmp_path_factory):
     """Its notebooks, and what the command said of them."""
     target = tmp_path_factory.mktemp("exported") / "notebooks"
-    return target, gradtwin("report", saved, "--notebook", target)
+    return target, command("report", saved, "--notebook", target)
 
 
 @pytest.fixture(scope="module")
@@ -70,24 +70,6 @@ def chain_rule(exported):
 @pytest.fixture(scope="module")
 def leaves(exported):
     return nbformat.read(exported[0] / "02_leaves.ipynb", as_version=4)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """The command in this process, where it can be given other twins; in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gradtwin", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGINT, handler)
-        return SimpleNamespace(code=ended.value.code or 0, **capsys.readouterr()._asdict())
-
-    return call
 
 
 def no_kernel(monkeypatch):
@@ -276,14 +258,14 @@ def test_identifiers_are_counted_and_no_metadata_tell_of_when_and_where(chain_ru
     assert counts == list(range(1, len(counts) + 1))
 
 
-def test_a_changed_source_is_refused_and_nothing_is_executed(here, saved, tmp_path, monkeypatch):
+def test_a_changed_source_is_refused_and_nothing_is_executed(gradtwin, saved, tmp_path, monkeypatch):
     run = copied(saved, tmp_path)
     found = lesson.load(run)
     planted = found["leaves"].sources["functional"] + "\nraise SystemExit\n"
     found["leaves"] = replace(found["leaves"], sources={**found["leaves"].sources, "functional": planted})
     lesson.save(run, list(found.values()))
     no_kernel(monkeypatch)
-    answer = here("report", run, "--notebook", "out")
+    answer = gradtwin("report", run, "--notebook", "out")
     assert answer.code == 4
     assert answer.err == (
         "gradtwin: the functional side of leaves has another source than the installed twin: run again.\n"
@@ -300,20 +282,20 @@ def test_sources_that_neither_side_has_a_file_for_are_refused_too(saved, tmp_pat
         chapters(run)
 
 
-def test_a_run_without_lessons_or_without_one_of_them_says_so(here, saved, tmp_path, monkeypatch):
+def test_a_run_without_lessons_or_without_one_of_them_says_so(gradtwin, saved, tmp_path, monkeypatch):
     run = copied(saved, tmp_path)
     no_kernel(monkeypatch)
     lesson.save(run, [lesson.load(run)["chain_rule"]])
-    answer = here("report", run, "--notebook", "out")
+    answer = gradtwin("report", run, "--notebook", "out")
     assert (answer.code, answer.err) == (4, f"gradtwin: {run} holds no lesson of leaves: run again.\n")
     (run / lesson.FILE).unlink()
-    answer = here("report", run, "--notebook", "out")
+    answer = gradtwin("report", run, "--notebook", "out")
     assert (answer.code, answer.err) == (4, f"gradtwin: {run} holds no lessons: run again.\n")
 
 
 @pytest.mark.parametrize("options", [("-o", "page.html"), ("--format", "html")])
-def test_a_file_or_a_format_beside_the_notebooks_is_a_usage_error(here, saved, options):
-    answer = here("report", saved, "--notebook", "out", *options)
+def test_a_file_or_a_format_beside_the_notebooks_is_a_usage_error(gradtwin, saved, options):
+    answer = gradtwin("report", saved, "--notebook", "out", *options)
     assert answer.code == 2
     assert answer.err == (
         "gradtwin: --notebook names a place and a format of its own: leave out -o and --format.\n"
@@ -321,10 +303,12 @@ def test_a_file_or_a_format_beside_the_notebooks_is_a_usage_error(here, saved, o
     assert list(Path().iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence_before_anything_is_executed(here, saved, monkeypatch):
+def test_a_place_that_cannot_be_written_is_one_sentence_before_anything_is_executed(
+    gradtwin, saved, monkeypatch
+):
     no_kernel(monkeypatch)
     Path("taken").write_text("", "utf-8")
-    answer = here("report", saved, "--notebook", "taken")
+    answer = gradtwin("report", saved, "--notebook", "taken")
     assert answer.code == 2
     assert answer.err == "gradtwin: cannot write to taken: File exists; choose another directory.\n"
 
@@ -332,27 +316,27 @@ def test_a_place_that_cannot_be_written_is_one_sentence_before_anything_is_execu
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(notebook, "TemporaryFile", forbidden)
-    answer = here("report", saved, "--notebook", "there")
+    answer = gradtwin("report", saved, "--notebook", "there")
     assert answer.code == 2
     assert answer.err == "gradtwin: cannot write to there: Permission denied; choose another directory.\n"
 
 
-def test_a_kernel_that_does_not_start_is_one_sentence(here, saved, tmp_path, monkeypatch):
+def test_a_kernel_that_does_not_start_is_one_sentence(gradtwin, saved, tmp_path, monkeypatch):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "ipykernel_launcher.py").write_text("raise SystemExit(1)", "utf-8")
     monkeypatch.syspath_prepend(broken)
-    answer = here("report", saved, "--notebook", "out")
+    answer = gradtwin("report", saved, "--notebook", "out")
     assert answer.code == 2
     assert re.fullmatch(r"gradtwin: no kernel starts that would execute the notebook: .+\.\n", answer.err)
     assert list(Path("out").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["jupytext", "nbclient", "ipykernel"])
-def test_what_is_not_installed_is_named_with_its_remedy(here, saved, monkeypatch, name):
+def test_what_is_not_installed_is_named_with_its_remedy(gradtwin, saved, monkeypatch, name):
     no_kernel(monkeypatch)
     monkeypatch.setitem(sys.modules, name, None)
-    answer = here("report", saved, "--notebook", "out")
+    answer = gradtwin("report", saved, "--notebook", "out")
     assert answer.code == 2
     assert answer.err == f"gradtwin: {name} is not installed: `pip install 'gradtwin[teach]'` brings it.\n"
 
@@ -419,7 +403,7 @@ print("never reached")
 
 
 def test_a_twin_that_raises_is_written_with_its_error_and_whatever_a_source_holds_stays_in_its_cell(
-    here, saved, tmp_path, monkeypatch
+    gradtwin, saved, tmp_path, monkeypatch
 ):
     run = hostile_twin(tmp_path, monkeypatch, saved, TWIN)
     # Other kernels, start-up files and packages that lie about are not for us.
@@ -436,7 +420,7 @@ def test_a_twin_that_raises_is_written_with_its_error_and_whatever_a_source_hold
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "ipython/profile_default/startup/00.py"))
 
-    answer = here("report", run, "--notebook", "out")
+    answer = gradtwin("report", run, "--notebook", "out")
     assert answer.code == 3
     assert answer.err == "out/01_leaves.ipynb: a cell raised ValueError: one two.\nWrote 1 notebook to out.\n"
     book = nbformat.read("out/01_leaves.ipynb", as_version=4)

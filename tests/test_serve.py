@@ -17,7 +17,7 @@ import pytest
 from tornado.websocket import websocket_connect
 
 import scenarios
-from compare import cli, serve
+from compare import serve
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("scenarios", "imperative", "functional", "compare")
@@ -254,41 +254,34 @@ def test_a_port_in_use_is_one_sentence_with_the_remedy_and_2(tmp_path):
 
 
 @pytest.fixture
-def gradtwin(tmp_path, monkeypatch, capsys):
-    """Run the command up to where it would serve; returns its code and what it said."""
-    monkeypatch.chdir(tmp_path)
+def serving(gradtwin):
+    """The command up to where it would serve; returns its code and what it said."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gradtwin", "serve", *arguments])
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGINT, handler)
-        return ended.value.code, capsys.readouterr().err
+        answer = gradtwin("serve", *arguments)
+        return answer.code, answer.err
 
     return call
 
 
-def test_an_unknown_scenario_is_one_sentence_with_the_nearest_and_2(gradtwin):
-    code, said = gradtwin("leaves", "chain_rul")
+def test_an_unknown_scenario_is_one_sentence_with_the_nearest_and_2(serving):
+    code, said = serving("leaves", "chain_rul")
     assert code == 2
     assert "'chain_rule'" in said
     assert said.count("\n") == 1
 
 
-def test_without_livereload_one_sentence_says_what_brings_it_and_2(gradtwin, monkeypatch):
+def test_without_livereload_one_sentence_says_what_brings_it_and_2(serving, monkeypatch):
     monkeypatch.setitem(sys.modules, "livereload", None)
-    assert gradtwin("leaves") == (
+    assert serving("leaves") == (
         2,
         "gradtwin: livereload is not installed: `pip install 'gradtwin[teach]'` brings it.\n",
     )
 
 
-def test_a_directory_that_holds_something_is_refused_and_left_alone(gradtwin, tmp_path):
+def test_a_directory_that_holds_something_is_refused_and_left_alone(serving, tmp_path):
     (tmp_path / "leaves").mkdir()
-    code, said = gradtwin("leaves", "-o", str(tmp_path))
+    code, said = serving("leaves", "-o", str(tmp_path))
     assert (code, said) == (
         2,
         f"gradtwin: {tmp_path} is not empty. Choose another directory with -o.\n",
