@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import scenarios
 from scenarios import Device, Dtype, Statement, UnavailableError
@@ -84,3 +84,12 @@ def _side(package: str, module: str) -> ModuleType:
     # Otherwise JAX takes three quarters of a GPU's memory before PyTorch gets any.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return import_module(f"{package}.{module}")
+
+
+def port(side: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401  # of either side
+    """What runs one side of a pair of the user's own: ``imperative.port.Port`` or ``functional.port.Port``.
+
+    Raises:
+        UnusablePortError: it cannot be run.
+    """
+    return _side(side, "port").Port(*arguments, **options)

@@ -21,9 +21,9 @@ NAMES = [statement.name for statement in scenarios.ALL]
 TRAINED = [statement.name for statement in scenarios.ALL if statement.training]
 SIDES = ("imperative", "functional")
 HELPERS = {
-    "scenarios": {"graph", "layout", "markup", "sizes", "types"},
-    "imperative": {"arrays", "defects", "drawn", "history", "optimizer", "tape", "variants"},
-    "functional": {"arrays", "defects", "drawn", "history", "jaxpr", "optimizer", "variants"},
+    "scenarios": {"graph", "layout", "markup", "port", "sizes", "sources", "trace", "types"},
+    "imperative": {"arrays", "defects", "drawn", "history", "optimizer", "port", "tape", "trace", "variants"},
+    "functional": {"arrays", "defects", "drawn", "history", "optimizer", "port", "variants"},
 }
 
 

@@ -18,6 +18,7 @@ import scenarios
 from functional import jaxpr
 from functional.arrays import running
 from functional.drawn import drawn
+from functional.jaxpr import graph as graphs
 
 HERE = Path(__file__).name
 NAMES = [statement.name for statement in scenarios.ALL]
@@ -201,7 +202,7 @@ def slopes(run, by, leaves):
 
 def plain(graph, draw):
     """The text is the same whenever the graph is drawn, and holds nothing of the process."""
-    with mock.patch.object(jaxpr, "_cotangents", return_value={}):  # the text has none, and they take long
+    with mock.patch.object(graphs, "_cotangents", return_value={}):  # the text has none, and they take long
         assert draw().text() == graph.text()
     assert not re.search(r"0x| at ", graph.text())
 
@@ -729,18 +730,18 @@ def test_a_graph_that_is_damaged_anywhere_is_caught(damage):
 # By the name of a part of the module: a wrong one for it, or one that is made of the right one.
 MUTANTS = {
     "_cotangents": lambda right: lambda *given: {of: 2 * found for of, found in right(*given).items()},
-    "_floating": lambda right: lambda leaf: right(leaf) or str(jnp.result_type(leaf)).startswith("int"),
+    "floating": lambda right: lambda leaf: right(leaf) or str(jnp.result_type(leaf)).startswith("int"),
     "_free": lambda right: lambda name, others, taken: "q" if name == "%5" else name,
-    "_inner": lambda right: lambda equation: None,
-    "_operation": lambda right: lambda equation: f"{right(equation)} at {id(equation):#x}",
-    "_source": lambda right: lambda *given: "",
+    "called": lambda right: lambda equation: None,
+    "operation": lambda right: lambda equation: f"{right(equation)} at {id(equation):#x}",
+    "_users": lambda right: lambda *given: iter([""]),
     "_total": lambda right: lambda tree: -right(tree),
 }
 
 
 @pytest.mark.parametrize("part", MUTANTS)
 def test_a_module_that_is_wrong_in_one_part_is_caught(part, monkeypatch):
-    monkeypatch.setattr(jaxpr, part, MUTANTS[part](getattr(jaxpr, part)))
+    monkeypatch.setattr(graphs, part, MUTANTS[part](getattr(graphs, part)))
     with running("float64", "cpu"):
         leaves = {name: jnp.array(value) for name, value in STUDIED.items()}
         with pytest.raises((AssertionError, TypeError)):

@@ -1,9 +1,8 @@
-"""Reads the jaxpr: the equations that tracing a function wrote down. The only module that does."""
+"""The jaxpr as a graph, with the value of every equation."""
 
 import inspect
-import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -11,101 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from functional.arrays import Pytree
+from functional.jaxpr.equations import FRAMEWORKS, bound, called, floating, frames, operation
 from scenarios.graph import Graph, Node, Of
-
-# One operation, two names: what the walk calls it, so that both sides report one structure.
-_SAME = {"integer_pow": "pow"}
-
-# Whose frames are not the user's.
-_OURS = (*(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (jax, jaxtyping)), __file__)
-
-# Equations that only call another program: what they call is drawn in their place. A function with a
-# derivative of its own is one operation, as it is to whoever differentiates, and so is a loop or a choice.
-_CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2")
-
-
-@dataclass(frozen=True)
-class Equation:
-    """``outputs = primitive inputs``; constants written in the program are left out of the inputs."""
-
-    primitive: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Program:
-    """A traced function: named inputs, equations in order, and the variable behind each named output."""
-
-    inputs: tuple[str, ...]
-    equations: tuple[Equation, ...]
-    outputs: Mapping[str, str]
-
-    def depends_on(self, sources: set[str]) -> set[str]:
-        """Every variable that is, or is computed from, one of ``sources``."""
-        reached = set(sources)
-        for equation in self.equations:
-            if reached & set(equation.inputs):
-                reached |= set(equation.outputs)
-        return reached
-
-    def made_by(self, variable: str) -> Equation | None:
-        """The equation that computes ``variable``; None for an input."""
-        return next((e for e in self.equations if variable in e.outputs), None)
-
-    def walk(self, output: str) -> str:
-        """The equations from ``output`` back to the inputs, as nested operations: ``sub(pow(a), mul(b))``."""
-        equation = self.made_by(variable := self.outputs.get(output, output))
-        if equation is None:
-            return variable
-        operation = _SAME.get(equation.primitive, equation.primitive)
-        return f"{operation}({', '.join(self.walk(i) for i in equation.inputs)})"
-
-    def native(self, output: str) -> str:
-        """The same walk in JAX's own words, breadth first, one equation and its inputs a clause."""
-        clauses, queue = [], [self.outputs[output]]
-        while queue:
-            equation = self.made_by(queue.pop(0))
-            if equation is not None:
-                below = [(self.made_by(i), i) for i in equation.inputs]
-                clauses.append(
-                    f"{equation.primitive} → {', '.join(e.primitive if e else i for e, i in below)}"
-                )
-                queue.extend(equation.inputs)
-        return "; ".join(clauses)
-
-
-def trace(function: Callable[..., Pytree], **arguments: jax.Array) -> Program:
-    """Trace ``function(**arguments)``; nothing is computed.
-
-    Args:
-        function: returns its named outputs as a dict.
-        arguments: arrays by the name that the program gives its inputs.
-    """
-    closed, shapes = jax.make_jaxpr(lambda arguments: function(**arguments), return_shape=True)(arguments)
-    # Dicts are flattened in the order of their sorted keys; "%" cannot begin the name of an argument.
-    names: dict[object, str] = dict(zip(closed.jaxpr.invars, sorted(arguments), strict=True))
-
-    def name(variable: object) -> str:
-        if isinstance(variable, Literal):
-            return str(variable.val)
-        return names.setdefault(variable, f"%{len(names)}")
-
-    equations = tuple(
-        Equation(
-            equation.primitive.name,
-            tuple(name(v) for v in equation.invars if not isinstance(v, Literal)),
-            tuple(name(v) for v in equation.outvars),
-        )
-        for equation in closed.jaxpr.eqns
-    )
-    outputs = {key: name(v) for key, v in zip(sorted(shapes), closed.jaxpr.outvars, strict=True)}
-    return Program(tuple(sorted(arguments)), equations, outputs)
 
 
 def draw(
@@ -130,31 +39,31 @@ def draw(
         ValueError: there are more or fewer names than leaves, or there is nothing to differentiate by.
     """
     leaves, shape = jax.tree.flatten((arguments, options))
-    called = _apart(_leaf_names(function, arguments, options) if names is None else names)
-    if len(called) != len(leaves):
-        raise ValueError(f"{len(called)} names for {len(leaves)} leaves: {', '.join(called)}.")
+    labels = _apart(_leaf_names(function, arguments, options) if names is None else names)
+    if len(labels) != len(leaves):
+        raise ValueError(f"{len(labels)} names for {len(leaves)} leaves: {', '.join(labels)}.")
 
     def flat(*values: Any) -> Any:  # noqa: ANN401
         positional, named = jax.tree.unflatten(shape, values)
         return function(*positional, **named)
 
-    if unknown := set(by or ()) - set(called):
-        raise ValueError(f"no leaf is called {', '.join(sorted(unknown))}: there are {', '.join(called)}.")
-    moving = [k for k, leaf in enumerate(leaves) if _floating(leaf) and (by is None or called[k] in by)]
+    if unknown := set(by or ()) - set(labels):
+        raise ValueError(f"no leaf is called {', '.join(sorted(unknown))}: there are {', '.join(labels)}.")
+    moving = [k for k, leaf in enumerate(leaves) if floating(leaf) and (by is None or labels[k] in by)]
     if not moving:
         raise ValueError(
-            f"there is nothing to differentiate by: choose of {', '.join(called)} what is floating."
+            f"there is nothing to differentiate by: choose of {', '.join(labels)} what is floating."
         )
     if of == "gradient":
         closed, outputs = _traced(jax.grad(lambda *v: _total(flat(*v)), argnums=moving), leaves)
-        results = [f"d{called[k]}" for k in moving]
+        results = [f"d{labels[k]}" for k in moving]
     else:
         closed, outputs = _traced(flat, leaves)
         results = _apart([_path(path, "output") for path, _ in jax.tree.leaves_with_path(outputs)])
     record = _Record()
     values = record.run(closed, leaves)
     cotangents = _cotangents(closed, leaves, moving, record) if of == "forward" else {}
-    return record.graph(called, set(moving), dict(zip(results, values, strict=True)), cotangents, of)
+    return record.graph(labels, set(moving), dict(zip(results, values, strict=True)), cotangents, of)
 
 
 @dataclass
@@ -214,8 +123,8 @@ class _Record:
 
         for equation in jaxpr.eqns:
             values = [read(variable) for variable in equation.invars]
-            source = _source(equation, jaxpr, caller)
-            inner = _inner(equation)
+            source = next(_users(equation, jaxpr), caller)
+            inner = called(equation)
             if inner is not None:
                 name = str(equation.params.get("name", ""))
                 results = self._evaluate(inner, values, (*group, name) if name else group, source)
@@ -231,14 +140,12 @@ class _Record:
         group: tuple[str, ...],
         source: str,
     ) -> list[_Value]:
-        bound = equation.primitive.get_bind_params(equation.params)
-        functions, options = bound if isinstance(bound, tuple) else ((), bound)  # as older releases have it
-        arrays = equation.primitive.bind(*functions, *(value.array for value in values), **options)
+        arrays = bound(equation, [value.array for value in values])
         numbers = {k: np.asarray(p) for k, p in equation.params.items() if type(p) in {int, float}}
-        step = _Step(_operation(equation), tuple(values), numbers, source, group)
+        step = _Step(operation(equation), tuple(values), numbers, source, group)
         results = []
-        for array in arrays if equation.primitive.multiple_results else [arrays]:
-            if self.taps and _floating(array):
+        for array in arrays:
+            if self.taps and floating(array):
                 results.append(_Value(array + self.taps[self.count], step))
                 self.count += 1
             else:
@@ -300,6 +207,13 @@ class _Record:
         return Graph("functional", of, tuple(nodes), {name: names[value] for name, value in results.items()})
 
 
+def _users(equation: Any, jaxpr: Jaxpr) -> Iterator[str]:  # noqa: ANN401
+    """The user's lines that wrote an equation."""
+    for file, line in frames(equation, jaxpr):
+        if not file.startswith(FRAMEWORKS):
+            yield f"{Path(file).name}:{line}"
+
+
 def _traced(function: Callable[..., Any], leaves: Sequence[Any]) -> tuple[ClosedJaxpr, Any]:
     """The program, and what it returns, as shapes."""
     return jax.make_jaxpr(function, return_shape=True)(*leaves)
@@ -312,7 +226,7 @@ def _cotangents(
 
     A zero is added to every value (a tap); the derivative by the tap is the cotangent.
     """
-    everything = [value for step in record.steps for value in step.outputs if _floating(value.array)]
+    everything = [value for step in record.steps for value in step.outputs if floating(value.array)]
 
     def total(moved: Sequence[Any], taps: Sequence[Any]) -> Any:  # noqa: ANN401
         given = list(leaves)
@@ -335,45 +249,7 @@ def _cotangents(
 
 def _total(tree: Any) -> Any:  # noqa: ANN401
     """The sum of all floating entries: what a gradient is of."""
-    return sum((jnp.sum(leaf) for leaf in jax.tree.leaves(tree) if _floating(leaf)), start=jnp.zeros(()))
-
-
-def _floating(leaf: Any) -> bool:  # noqa: ANN401
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
-
-
-def _inner(equation: Any) -> ClosedJaxpr | None:  # noqa: ANN401
-    """The program that an equation calls, if it does nothing else."""
-    if equation.primitive.name not in _CALLS:
-        return None
-    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
-    # In newer releases a program holds its constants itself, and there is but one class of them.
-    return ClosedJaxpr(inner, []) if isinstance(inner, Jaxpr) and not hasattr(inner, "consts") else inner
-
-
-def _operation(equation: Any) -> str:  # noqa: ANN401
-    """What an equation does; a function with a derivative of its own by its name."""
-    if equation.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call")):
-        inner = equation.params.get("call_jaxpr") or equation.params.get("fun_jaxpr")
-        name = getattr(inner.jaxpr.debug_info, "func_name", "") if inner is not None else ""
-        return str(equation.params.get("name") or name or equation.primitive.name)
-    return str(equation.primitive.name)
-
-
-def _source(equation: Any, jaxpr: Jaxpr, caller: str) -> str:  # noqa: ANN401
-    """The line of the user's that wrote an equation of ``jaxpr``, or else that called what wrote it.
-
-    A function of a library's is traced once and kept, together with the lines of whoever called it first:
-    what lies beyond the function itself says nothing.
-    """
-    traceback, about = equation.source_info.traceback, jaxpr.debug_info
-    function = (getattr(about, "func_filename", None), getattr(about, "func_name", None))
-    for frame in traceback.frames if traceback is not None else ():
-        if not frame.file_name.startswith(_OURS):
-            return f"{Path(frame.file_name).name}:{frame.line_num}"
-        if frame.file_name == __file__ or (frame.file_name, frame.function_name) == function:
-            break
-    return caller
+    return sum((jnp.sum(leaf) for leaf in jax.tree.leaves(tree) if floating(leaf)), start=jnp.zeros(()))
 
 
 def _leaf_names(

@@ -1,0 +1,297 @@
+"""Judges a pair of the user's own, and finds where its sides part."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from compare import twins
+from compare.judge import Trial, Verdict, Word
+from compare.judge.trees import gap
+from compare.port.locate import Fault, Locator
+from compare.port.mapping import Map, _moved, _slices, to_functional
+from compare.port.matching import match
+from compare.twins import Twins
+from scenarios import Device, Dtype, Result, Statement
+from scenarios.port import Answer, Arguments, UnusablePortError, as_array, of_float
+from scenarios.types import Arrays, Twin
+
+Loss = Callable[..., Any]
+
+
+@dataclass(frozen=True, eq=False)
+class PairVerdict:
+    """What is said of a pair.
+
+    Attributes:
+        verdict: the judge's.
+        map: which parameter is which.
+        faults: where the sides part, in the order of the data; empty if they agree, or nobody asked.
+        notes: what else is to be said, a sentence each.
+    """
+
+    verdict: Verdict
+    map: Map
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> Word:
+        """The judge's word."""
+        return self.verdict.word
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both sides compute the same function."""
+        return self.verdict.agrees
+
+    @property
+    def first_difference(self) -> Fault | None:
+        """The first operation that differs; None if none does, or none was found."""
+        return self.faults[0] if self.faults else None
+
+
+def check(
+    imperative: object,
+    functional: object,
+    params: Mapping[str, Any] | None = None,
+    args: Sequence[Any] = (),
+    *,
+    pytree: object = None,
+    loss: tuple[Loss, Loss] | None = None,
+    map: Map | Mapping[str, str] | None = None,  # noqa: A002  # what it is
+    dtype: Dtype = "float64",
+    device: Device = "cpu",
+    locate: bool = True,
+) -> PairVerdict:
+    """Judge whether a functional port computes what an imperative original does, and find where it does not.
+
+    Args:
+        imperative: an ``nn.Module``, or a function of a dict of tensors and the arguments (of the arguments
+            alone, without parameters).
+        functional: a function of a pytree and the arguments (of the arguments alone, without a pytree); or a
+            module of flax.linen, flax.nnx or equinox, or what ``haiku.transform`` returns.
+        params: of the imperative side, by name; a module has its own.
+        args: positional arguments of both sides: arrays (copied), anywhere in sequences and mappings, and
+            whatever else, which is handed over as it is.
+        pytree: of the functional side: parameters, or only their shapes (``jax.ShapeDtypeStruct``). A module
+            has its own, and a function takes ``params`` as they are where there is none.
+        loss: of the imperative and of the functional side: from the output and the arguments to a scalar,
+            which is differentiated. Without one, every output is multiplied by fixed random numbers.
+        map: which parameter is which (:func:`compare.match`), or corrections to what is found by itself.
+        dtype: of the results that are judged; both precisions are run in any case.
+        device: to run on.
+        locate: whether to look for the operations that differ, if the sides do.
+
+    Raises:
+        UnusablePortError: a side, its parameters or its arguments cannot be compared; the message says why.
+        Exception: whatever a side raises.
+    """
+    pair = Pair(imperative, functional, params, args, pytree=pytree, loss=loss, map=map, device=device)
+    return pair.verdict(dtype, locate=locate)
+
+
+class Pair:
+    """Two sides of the user's own, ready to be judged, recorded and mended."""
+
+    def __init__(
+        self,
+        imperative: object,
+        functional: object,
+        params: Mapping[str, Any] | None = None,
+        args: Sequence[Any] = (),
+        *,
+        pytree: object = None,
+        loss: tuple[Loss, Loss] | None = None,
+        map: Map | Mapping[str, str] | None = None,  # noqa: A002  # what it is
+        device: Device = "cpu",
+    ) -> None:
+        """Run the imperative side twice, and match the parameters.
+
+        Args and errors are those of :func:`check`.
+        """
+        self.arguments, self.device = Arguments.of(args), device
+        losses = loss or (None, None)
+        self.left = twins.port("imperative", imperative, self.arguments, losses[0])
+        self.parameters = {n: as_array(a) for n, a in (params or {}).items()} or dict(self.left.parameters)
+        _refuse_values(self.parameters, self.arguments.arrays)
+        first = self._twice()
+        own = pytree is None and params is not None
+        self.right = twins.port(
+            "functional",
+            functional,
+            self.arguments,
+            losses[1],
+            pytree=dict(self.parameters) if own else pytree,
+            updates=bool(first.updates),
+        )
+        self.map = self._matched(map)
+        self.notes: tuple[str, ...] = ()
+        self.fixed = frozenset(self.left.buffers)
+
+    def _twice(self) -> Answer:
+        """What the imperative side computes, twice the same."""
+        first: Answer
+        first, second = (
+            self.left.run(self.parameters, self.arguments.arrays, "float32", self.device) for _ in range(2)
+        )
+        for name, array in first.values.items():
+            if not np.array_equal(array, second.values[name], equal_nan=True):
+                raise UnusablePortError(
+                    f"the imperative side draws random numbers: {name} is another one when it is run again. "
+                    "Give masks, noise and keys to both sides as arguments, or call .eval()."
+                )
+        return first
+
+    def _matched(self, given: Map | Mapping[str, str] | None) -> Map:
+        if isinstance(given, Map):
+            given.check("imperative", self.parameters)
+            given.check("functional", self.right.parameters)
+            return given
+        return match(self.parameters, self.right.parameters, corrections=given, values=self.right.valued)
+
+    def verdict(self, dtype: Dtype = "float64", *, locate: bool = True) -> PairVerdict:
+        """Judge the pair.
+
+        Args:
+            dtype: of the results that are judged.
+            locate: whether to look for the operations that differ, if the sides do.
+        """
+        found = self.trial.verdict(dtype)
+        faults = tuple(self.faults()) if locate and found.word == "different" else ()
+        return PairVerdict(found, self.map, faults, self.notes)
+
+    @cached_property
+    def trial(self) -> Trial:
+        """Both sides before the judge."""
+        sides = (_Side(self._imperative), _Side(self._functional))
+        return Trial(Twins(self.statement, *(cast(Twin, side) for side in sides)), self.device, every=None)
+
+    @cached_property
+    def statement(self) -> Statement:
+        """The pair as a problem: parameters to start from, and everything else as data."""
+        start = {n: a for n, a in self.parameters.items() if of_float(a) and n not in self.left.buffers}
+        rest = {n: a for n, a in self.parameters.items() if n not in start}
+        return Statement(
+            "pair",
+            "a pair of the user's own",
+            "",
+            start=_wide(start),
+            data=_wide({**rest, **self.arguments.arrays}),
+        )
+
+    def _split(self, statement: Statement) -> tuple[Arrays, Arrays]:
+        """Parameters and arguments."""
+        everything = {**statement.start, **statement.data}
+        return (
+            {name: everything[name] for name in self.parameters},
+            {name: everything[name] for name in self.arguments.arrays},
+        )
+
+    def _imperative(self, statement: Statement, dtype: Dtype, device: Device) -> Result:
+        answer = self.left.run(*self._split(statement), dtype, device)
+        return Result({**answer.values, **_updated(answer.updates)}, answer.gradients)
+
+    def _functional(self, statement: Statement, dtype: Dtype, device: Device) -> Result:
+        parameters, arrays = self._split(statement)
+        answer = self.right.run(self.converted(parameters), arrays, dtype, device)
+        return Result(
+            {**answer.values, **_updated(self.back(answer.updates))}, self._slopes(answer.gradients)
+        )
+
+    def converted(self, parameters: Arrays) -> Arrays:
+        """The imperative side's parameters as the functional side takes them."""
+        return to_functional(parameters, self.map, like=self.right.parameters)
+
+    def _slopes(self, gradients: Arrays) -> Arrays:
+        """Gradients by the imperative side's names."""
+        moving = {n: g for n, g in self.back(gradients, add=True).items() if n in self.statement.start}
+        return {**moving, **{n: g for n, g in gradients.items() if n in self.arguments.arrays}}
+
+    def back(self, arrays: Arrays, *, add: bool = False) -> Arrays:
+        """Arrays by functional path as the imperative side has them; whatever is tied can be added up."""
+        made: dict[str, np.ndarray] = {}
+        for piece in self.map.pieces:
+            if piece.functional not in arrays:
+                continue
+            name, shape = piece.imperative, self.map.shapes["imperative"][piece.imperative]
+            there = made.setdefault(name, np.zeros(shape, arrays[piece.functional].dtype))
+            block = _moved(piece, arrays[piece.functional], "functional", self.map.shapes)
+            where = _slices(piece.block("imperative"))
+            there[where] = there[where] + block if add else block
+        return made
+
+    def faults(self) -> Sequence[Fault]:
+        """Where the sides part."""
+        arrays, parameters = self.arguments.arrays, self.parameters
+        held = self.converted(parameters)
+        budgets = {f.quantity: f.budget for _, e in self.trial.examinations for f in e.higher}
+        names = {quantity: _trace_name(quantity) for quantity in budgets}
+
+        def unlike(left: Arrays, right: Arrays) -> Sequence[str]:
+            gradients = {
+                n.removeprefix("gradients."): a for n, a in right.items() if n.startswith("gradients.")
+            }
+            updates = {n.removeprefix("updates."): a for n, a in right.items() if n.startswith("updates.")}
+            there = {
+                **right,
+                **{f"gradients.{n}": a for n, a in self._slopes(gradients).items()},
+                **{f"updates.{n}": a for n, a in self.back(updates).items()},
+            }
+            return [
+                name
+                for quantity, name in names.items()
+                if name in left and gap(left[name], there[name]).absolute > budgets[quantity]
+            ]
+
+        locator = Locator(
+            lambda dtype, **options: self.left.record(parameters, arrays, dtype, self.device, **options),
+            lambda dtype, **options: self.right.record(held, arrays, dtype, self.device, **options),
+            {name: self._counterparts(name) for name in names.values()},
+            unlike,
+            sum(a.size for a in (*parameters.values(), *arrays.values()) if of_float(a)),
+        )
+        return list(locator.faults())
+
+    def _counterparts(self, name: str) -> Sequence[str]:
+        """What the functional trace calls an output of the imperative one."""
+        kind, _, rest = name.partition(".")
+        if kind not in {"gradients", "updates"} or rest in self.arguments.arrays:
+            return [name]
+        return [
+            f"{kind}.{path}"
+            for path in dict.fromkeys(p.functional for p in self.map.pieces if p.imperative == rest)
+        ]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A twin as the judge calls it."""
+
+    call: Callable[[Statement, Dtype, Device], Result]
+
+    def run(self, statement: Statement, *, dtype: Dtype = "float32", device: Device = "cpu") -> Result:
+        return self.call(statement, dtype, device)
+
+
+def _trace_name(quantity: str) -> str:
+    """``values.output`` is ``output`` in a trace; gradients and updates keep their group."""
+    return quantity.removeprefix("values.")
+
+
+def _updated(arrays: Arrays) -> dict[str, np.ndarray]:
+    return {f"updates.{name}": array for name, array in arrays.items()}
+
+
+def _wide(arrays: Arrays) -> Arrays:
+    return {name: array.astype(np.float64) if of_float(array) else array for name, array in arrays.items()}
+
+
+def _refuse_values(parameters: Arrays, arrays: Arrays) -> None:
+    for name, array in {**parameters, **arrays}.items():
+        if of_float(array) and np.isnan(array.astype(np.float64)).any():
+            raise UnusablePortError(
+                f"{name} holds NaN: whatever is computed of it says nothing; give numbers."
+            )

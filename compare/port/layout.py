@@ -1,0 +1,51 @@
+"""Puts a value of one side into the layout of the other's."""
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import numpy as np
+
+#: Of more axes than this not every order is tried.
+_MOST_AXES = 5
+
+
+def layouts(array: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """The array in every order of its axes that fits ``shape``: as it is first."""
+    if array.size != int(np.prod(shape)):
+        return
+    seen: set[tuple[int, ...]] = set()
+    orders = permutations(range(array.ndim)) if array.ndim <= _MOST_AXES else [tuple(range(array.ndim))]
+    for axes in orders:
+        turned = array.transpose(axes)
+        if axes in seen:
+            continue
+        seen.add(axes)
+        if turned.shape == shape or _mergeable(turned.shape, shape):
+            yield turned.reshape(shape)
+    if len(shape) > array.ndim and len(shape) <= _MOST_AXES:
+        # The other side has split an axis and moved its parts: undo that on this one.
+        for axes in permutations(range(len(shape))):
+            back = tuple(np.argsort(axes))
+            turned_shape = tuple(shape[a] for a in axes)
+            if axes != tuple(range(len(shape))) and _mergeable(array.shape, turned_shape):
+                yield array.reshape(turned_shape).transpose(back)
+
+
+def _mergeable(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
+    """Whether one shape becomes the other by merging or splitting neighbouring axes."""
+    ends = [set(np.cumprod([n for n in shape if n != 1]).tolist()) for shape in (left, right)]
+    return ends[0] <= ends[1] or ends[1] <= ends[0]
+
+
+def nearest(array: np.ndarray, like: np.ndarray, most: int) -> list[np.ndarray]:
+    """The layouts of an array that fit another one, no more than ``most``, those nearest to it first."""
+    found = []
+    for laid in layouts(array, like.shape):
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = np.abs(laid.astype(np.float64) - like.astype(np.float64))
+            found.append((float(np.nan_to_num(apart, posinf=0).mean()) if apart.size else 0.0, laid))
+    different: list[np.ndarray] = []
+    for _, laid in sorted(found, key=lambda pair: pair[0]):
+        if not any(np.array_equal(laid, other, equal_nan=True) for other in different):
+            different.append(laid)
+    return different[:most]

@@ -1,0 +1,218 @@
+"""Writes down every equation that a program carries out, with what its values are told by.
+
+Calls are entered: jitted functions, functions with a derivative of their own, rematerialised ones, the branch
+of a ``cond`` that is taken, every iteration of a ``scan`` or a ``while`` loop.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+
+from functional.jaxpr.equations import CALLS, CUSTOM, FRAMEWORKS, bound, called, closed, frames
+from scenarios.sources import users_line
+from scenarios.trace import UNTOLD, Fingerprint, Operation, Source, Trace, Value, fingerprint
+
+_OWN = f"{Path(__file__).parents[1] / 'port.py'}"
+
+_Held = tuple[Any, int]  # an array, and the index of the value
+
+
+class Stopped(Exception):  # noqa: N818  # it is no error
+    """Whoever watches has seen enough."""
+
+
+class Recorder:
+    """Carries out a program, equation by equation, and notes what it does."""
+
+    def __init__(
+        self,
+        want: Collection[int] = (),
+        put: Mapping[int, np.ndarray] | None = None,
+        watch: Callable[[int, Fingerprint], bool] | None = None,
+        since: int = 0,
+    ) -> None:
+        """Note nothing yet.
+
+        Args:
+            want: indices of values of which a copy is kept in :attr:`kept`.
+            put: by the index of a value, what is put in its place as soon as it has been computed.
+            watch: shown every value by its index; :class:`Stopped` is raised when it returns True.
+            since: index of the first value that has to be recognised; the ones before have no fingerprint.
+        """
+        self._watch, self._since = watch, since
+        self.values: list[Value] = []
+        self.operations: list[Operation] = []
+        self.kept: dict[int, np.ndarray] = {}
+        self._want, self._put = frozenset(want), dict(put or {})
+        self._last: dict[int, list[tuple[Any, ...]]] = {}
+
+    def trace(
+        self, program: ClosedJaxpr, arrays: Sequence[Any], names: Sequence[str], outputs: Sequence[str]
+    ) -> Trace:
+        """Carry out a program.
+
+        Args:
+            program: to carry out.
+            arrays: that it is given.
+            names: of these.
+            outputs: what its outputs are called.
+        """
+        given = [self._add(array, None, name) for array, name in zip(arrays, names, strict=True)]
+        try:
+            results = self._run(program, given, (), Source())
+        except Stopped:
+            results, outputs = [], ()
+        found = {name: index for name, (_, index) in zip(outputs, results, strict=True)}
+        return Trace("functional", self.values, self.operations, found)
+
+    def _add(self, array: Any, operation: int | None, name: str = "") -> _Held:  # noqa: ANN401
+        index = len(self.values)
+        if index in self._put:
+            array = jnp.asarray(self._put[index], jnp.result_type(array)).reshape(jnp.shape(array))
+        if index in self._want:
+            self.kept[index] = plain(array).copy()
+        told = fingerprint(plain(array)) if index >= self._since else UNTOLD
+        self.values.append(Value(name, jnp.shape(array), str(jnp.result_type(array)), told, operation))
+        if self._watch is not None and index >= self._since and self._watch(index, told):
+            raise Stopped
+        return array, index
+
+    def _note(
+        self,
+        name: str,
+        inputs: Sequence[_Held],
+        arrays: Sequence[Any],
+        source: Source = Source(),  # noqa: B008  # it is frozen
+        group: tuple[str, ...] = (),
+        options: Mapping[str, object] | None = None,
+    ) -> list[_Held]:
+        index = len(self.operations)
+        outputs = [self._add(array, index) for array in arrays]
+        taken, made = tuple(i for _, i in inputs), tuple(i for _, i in outputs)
+        self.operations.append(Operation(name, taken, made, options or {}, source, group))
+        return outputs
+
+    def _run(
+        self, program: ClosedJaxpr, inputs: Sequence[_Held], group: tuple[str, ...], caller: Source
+    ) -> list[_Held]:
+        """The outputs of a program that the line ``caller`` called."""
+        jaxpr = program.jaxpr
+        constants = [self._add(constant, None) for constant in program.consts]
+        known: dict[Any, _Held] = dict(
+            zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *inputs), strict=True)
+        )
+
+        def read(variable: Any) -> _Held:  # noqa: ANN401
+            if isinstance(variable, Literal):
+                kind: Any = variable.aval
+                return self._add(np.asarray(variable.val, kind.dtype), None)
+            return known[variable]
+
+        for equation, spent in zip(jaxpr.eqns, self._spent(program), strict=True):
+            values = [read(variable) for variable in equation.invars]
+            line = users_line(frames(equation, jaxpr), _OWN, *FRAMEWORKS)
+            results = self._entered(
+                equation, values, (*group, *_modules(equation)), line if line.file else caller
+            )
+            known.update(zip(equation.outvars, results, strict=True))
+            for variable in spent:
+                known.pop(variable, None)
+        return [read(variable) for variable in jaxpr.outvars]
+
+    def _entered(
+        self,
+        equation: Any,  # noqa: ANN401
+        inputs: Sequence[_Held],
+        group: tuple[str, ...],
+        line: Source,
+    ) -> list[_Held]:
+        """The outputs of an equation, and of all that it calls."""
+        inner = called(equation, (*CALLS, *CUSTOM))
+        if inner is not None:
+            return self._run(inner, inputs, group, line)
+        params, name = equation.params, equation.primitive.name
+        if name == "scan":
+            return self._scan(equation, inputs, group, line)
+        if name == "cond":
+            branch = params["branches"][
+                int(np.clip(np.asarray(inputs[0][0]), 0, len(params["branches"]) - 1))
+            ]
+            return self._run(closed(branch), inputs[1:], group, line)
+        if name == "while":
+            tests, bodies = params["cond_nconsts"], params["body_nconsts"]
+            test, body = inputs[:tests], inputs[tests : tests + bodies]
+            carry = list(inputs[tests + bodies :])
+            goes_on = jaxpr_as_fun(closed(params["cond_jaxpr"]))
+            while bool(goes_on(*(array for array, _ in (*test, *carry)))[0]):
+                carry = self._run(closed(params["body_jaxpr"]), (*body, *carry), group, line)
+            return carry
+        arrays = bound(equation, [array for array, _ in inputs])
+        options = {key: value for key, value in params.items() if isinstance(value, _TOLD)}
+        return self._note(name, inputs, arrays, line, group, options)
+
+    def _scan(
+        self,
+        equation: Any,  # noqa: ANN401
+        inputs: Sequence[_Held],
+        group: tuple[str, ...],
+        line: Source,
+    ) -> list[_Held]:
+        params = equation.params
+        constants, carries = params["num_consts"], params["num_carry"]
+        fixed, carry = inputs[:constants], list(inputs[constants : constants + carries])
+        rows, body = inputs[constants + carries :], closed(params["jaxpr"])
+        places = range(params["length"])
+        stacks: dict[int, list[_Held]] = {}
+        for place in reversed(places) if params["reverse"] else places:
+            row = [self._note("row", [held], [_row(held[0], place)], line, group)[0] for held in rows]
+            results = self._run(body, (*fixed, *carry, *row), group, line)
+            carry, stacks[place] = results[:carries], results[carries:]
+        made = []
+        for k, variable in enumerate(equation.outvars[carries:]):
+            parts = [stacks[place][k] for place in places]
+            empty = jnp.zeros(variable.aval.shape, variable.aval.dtype)
+            whole = jnp.stack([array for array, _ in parts]) if parts else empty
+            made += self._note("stack", parts, [whole], line, group)
+        return [*carry, *made]
+
+    def _spent(self, program: ClosedJaxpr) -> Sequence[tuple[Any, ...]]:
+        """By equation, what nothing after it takes: it need not be held any longer."""
+        jaxpr = program.jaxpr
+        if id(jaxpr) not in self._last:
+            kept = {variable for variable in jaxpr.outvars if not isinstance(variable, Literal)}
+            last: list[tuple[Any, ...]] = []
+            for equation in reversed(jaxpr.eqns):
+                taken = (*equation.invars, *equation.outvars)
+                ended = {v for v in taken if not isinstance(v, Literal)} - kept
+                kept |= ended
+                last.append(tuple(ended))
+            self._last[id(jaxpr)] = last[::-1]
+        return self._last[id(jaxpr)]
+
+
+#: Parameters of an equation that are told as they are.
+_TOLD = (bool, int, float, str, tuple, np.dtype)
+
+
+def _row(stacked: Any, place: int) -> Any:  # noqa: ANN401
+    return jax.lax.index_in_dim(stacked, place, keepdims=False)
+
+
+def _modules(equation: Any) -> tuple[str, ...]:  # noqa: ANN401
+    """The scopes that an equation was written in, without those of transformations."""
+    stack = str(equation.source_info.name_stack)
+    for word in ("transpose(", "jvp(", "vmap(", "rematted_computation", "checkpoint", ")"):
+        stack = stack.replace(word, "")
+    return tuple(part for part in stack.split("/") if part)
+
+
+def plain(array: Any) -> np.ndarray:  # noqa: ANN401
+    """An array as NumPy has it; the bits of a key."""
+    if jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    return np.asarray(array)

@@ -1,0 +1,283 @@
+"""A function or module of the user's own: run from NumPy arrays, and written down."""
+
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, count
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from functional.arrays import running
+from functional.jaxpr.equations import floating
+from functional.jaxpr.record import Recorder
+from scenarios.port import Answer, Arguments, UnusablePortError, leaves, of_float, weights
+from scenarios.trace import Fingerprint, Trace
+from scenarios.types import Arrays, Device, Dtype
+
+# From a pytree of parameters and the arguments to the output; with the updates where there are some.
+_Call = Callable[..., Any]
+
+
+class Port:
+    """The functional side of a pair."""
+
+    def __init__(
+        self,
+        target: object,
+        arguments: Arguments,
+        pytree: object = None,
+        loss: Callable[..., Any] | None = None,
+        *,
+        updates: bool = False,
+    ) -> None:
+        """Take a function or a module; nothing is computed.
+
+        Args:
+            target: a function of a pytree and the arguments (of the arguments alone, where there is no
+                pytree), or a module of flax.linen, flax.nnx, equinox or haiku.
+            arguments: that it is called with.
+            pytree: of parameters, or of what only has their shapes and dtypes; a module may have its own.
+            loss: of the output and the arguments, to be differentiated; a scalar.
+            updates: whether parameters that are no trained ones change: a function then returns the output
+                and a pytree of what they became, at the paths of the parameters.
+
+        Raises:
+            UnusablePortError: it is neither.
+        """
+        self.arguments, self.loss, self.updates = arguments, loss, updates
+        self._call, tree = _adapted(target, arguments, pytree, updates=updates)
+        paths, self._shape = jax.tree_util.tree_flatten_with_path(tree)
+        self._leaves = dict(zip(_distinct([path_name(path) for path, _ in paths]), paths, strict=True))
+        #: Whether it holds values, not only shapes.
+        self.valued = not any(isinstance(leaf, jax.ShapeDtypeStruct) for _, leaf in paths)
+        self._jitted = jax.jit(self._program)
+        self._traced: dict[Dtype, Any] = {}
+
+    @property
+    def parameters(self) -> Arrays:
+        """Its arrays of numbers by path; where only shapes are known, arrays that take no memory."""
+        return {name: _held(leaf) for name, (_, leaf) in self._leaves.items() if _is_parameter(leaf)}
+
+    def run(self, parameters: Arrays, arrays: Arrays, dtype: Dtype, device: Device = "cpu") -> Answer:
+        """Run forward and backward.
+
+        Args:
+            parameters: by path; those that are missing have the values of the pytree.
+            arrays: of the arguments, by name.
+            dtype: to compute in.
+            device: to compute on.
+
+        Raises:
+            UnusablePortError: the output or the loss is none that can be differentiated, or what is computed
+                depends on values that are not known when it is traced.
+        """
+        with running(dtype, device), _explained():
+            answer = self._jitted(*self._entered(parameters, arrays, dtype))
+            return Answer(*({name: _leave(array, dtype) for name, array in tree.items()} for tree in answer))
+
+    def record(
+        self,
+        parameters: Arrays,
+        arrays: Arrays,
+        dtype: Dtype,
+        device: Device = "cpu",
+        *,
+        want: Collection[int] = (),
+        put: Mapping[int, np.ndarray] | None = None,
+        watch: Callable[[int, Fingerprint], bool] | None = None,
+        since: int = 0,
+    ) -> tuple[Trace, dict[int, np.ndarray]]:
+        """The same, with every equation written down; and copies of the values that are wanted, by index.
+
+        Args:
+            parameters: by path; those that are missing have the values of the pytree.
+            arrays: of the arguments, by name.
+            dtype: to compute in.
+            device: to compute on.
+            want: indices of values of which copies are returned.
+            put: by the index of a value, what is put in its place as soon as it has been computed.
+            watch: shown every value by its index; nothing more is computed once it returns True, and the
+                trace then has no outputs.
+            since: index of the first value that is to be recognised.
+        """
+        with running(dtype, device), _explained():
+            given = self._entered(parameters, arrays, dtype)
+            if dtype not in self._traced:
+                self._traced[dtype] = jax.make_jaxpr(self._program, return_shape=True)(*given)
+            program, shapes = self._traced[dtype]
+            names = [str(path[1].key) for path, _ in jax.tree.leaves_with_path(given)]
+            groups = ("", "gradients.", "updates.")
+            outputs = [f"{groups[path[0].idx]}{path[1].key}" for path, _ in jax.tree.leaves_with_path(shapes)]
+            recorder = Recorder(want, put, watch, since)
+            return recorder.trace(program, jax.tree.leaves(given), names, outputs), recorder.kept
+
+    def _entered(self, parameters: Arrays, arrays: Arrays, dtype: Dtype) -> tuple[dict[str, Any], ...]:
+        held = {**self.parameters, **parameters}
+        return tuple(
+            {name: jnp.array(array, dtype if of_float(array) else None) for name, array in tree.items()}
+            for tree in (held, arrays)
+        )
+
+    def _program(self, held: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        """Outputs, gradients and updates, by name."""
+        everything = {**held, **given}
+
+        def forward(
+            moving: Mapping[str, Any],
+        ) -> tuple[dict[str, Any], tuple[dict[str, Any], dict[str, Any]]]:
+            outputs, updates = self._forward({**everything, **moving})
+            roots = {"loss": outputs["loss"]} if self.loss else outputs
+            return {name: root for name, root in roots.items() if floating(root)}, (outputs, updates)
+
+        moving = {name: array for name, array in everything.items() if floating(array)}
+        roots, pull, (outputs, updates) = jax.vjp(forward, moving, has_aux=True)
+        starts = {
+            name: jnp.ones_like(root)
+            if root.ndim == 0
+            else jnp.asarray(weights(name, root.shape), root.dtype)
+            for name, root in roots.items()
+        }
+        (gradients,) = pull(starts)
+        return outputs, gradients, updates
+
+    def _forward(self, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        tree = jax.tree.unflatten(
+            self._shape, [arrays.get(name, leaf) for name, (_, leaf) in self._leaves.items()]
+        )
+        arguments = self.arguments.filled(arrays)
+        output, updates = self._call(tree, *arguments), {}
+        if self.updates:
+            if not isinstance(output, tuple) or len(output) != 2:  # noqa: PLR2004  # the pair that is asked for
+                raise UnusablePortError(
+                    "the imperative module changes its buffers (it is in training mode), so let the "
+                    "functional side return (output, updates), the updates at the paths of the parameters."
+                )
+            output, changed = output
+            paths = jax.tree.leaves_with_path(changed)
+            updates = {path_name(path): jnp.asarray(leaf) for path, leaf in paths if _is_parameter(leaf)}
+        outputs = {name: jnp.asarray(leaf) for name, leaf in leaves(output, jax.Array)}
+        if not outputs:
+            raise UnusablePortError(
+                f"the functional side returns {type(output).__name__}: let it return arrays."
+            )
+        if self.loss is not None:
+            outputs["loss"] = _scalar(self.loss(output, *arguments))
+        return outputs, updates
+
+
+def _adapted(target: object, arguments: Arguments, pytree: object, *, updates: bool) -> tuple[_Call, object]:
+    """How a side is called with its pytree, and the pytree."""
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(target).__mro__}
+    found: Any = target
+    if any(kind.startswith("flax.linen.") and kind.endswith(".Module") for kind in kinds):
+        if pytree is None:
+            examples = arguments.filled({name: jnp.asarray(a) for name, a in arguments.arrays.items()})
+            pytree = jax.eval_shape(lambda: found.init(jax.random.key(0), *examples))
+        changing = [name for name in dict(pytree) if name != "params"]  # type: ignore[call-overload]
+        options = {"mutable": changing} if updates else {}
+        return lambda tree, *given: found.apply(tree, *given, **options), pytree
+    if any(kind.startswith("flax.nnx.") and kind.endswith(".Module") for kind in kinds):
+        nnx: Any = sys.modules["flax.nnx"]
+        definition, state = nnx.split(found)
+
+        def merged(tree: Any, *given: Any) -> Any:  # noqa: ANN401
+            module = nnx.merge(definition, tree)
+            output = module(*given)
+            return (output, nnx.split(module)[1]) if updates else output
+
+        return merged, state if pytree is None else pytree
+    if (
+        hasattr(found, "init")
+        and hasattr(found, "apply")
+        and any(kind.startswith("haiku.") for kind in kinds)
+    ):
+        return _haiku(found, arguments, pytree, updates=updates)
+    if not callable(found):
+        raise UnusablePortError(
+            f"the functional side is {type(target).__name__}: give a function of a pytree, or a module of "
+            "flax, equinox or haiku."
+        )
+    own = jax.tree.leaves(found)
+    if not any(leaf is found for leaf in own):  # it is a pytree itself, as modules of equinox are
+        return lambda tree, *given: tree(*given), found if pytree is None else pytree
+    return (lambda _, *given: found(*given)) if pytree is None else found, pytree
+
+
+def _haiku(found: Any, arguments: Arguments, pytree: object, *, updates: bool) -> tuple[_Call, object]:  # noqa: ANN401
+    """The same for what ``haiku.transform`` returns, with or without a state."""
+    stateful = "state" in inspect.signature(found.apply).parameters
+    keys = (None,) if "rng" in inspect.signature(found.apply).parameters else ()
+    if pytree is None:
+        examples = arguments.filled({name: jnp.asarray(a) for name, a in arguments.arrays.items()})
+        made = jax.eval_shape(lambda: found.init(jax.random.key(0), *examples))
+        pytree = {"params": made[0], "state": made[1]} if stateful else made
+
+    def applied(tree: Any, *given: Any) -> Any:  # noqa: ANN401
+        if not stateful:
+            return found.apply(tree, *keys, *given)
+        output, state = found.apply(tree["params"], tree["state"], *keys, *given)
+        return (output, {"state": state}) if updates else output
+
+    return applied, pytree
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """``params.Dense_0.kernel``, ``layers[0].w``: keys and fields follow a dot, places stand in brackets."""
+    name = ""
+    for key in path:
+        if hasattr(key, "idx"):
+            name += f"[{key.idx}]"
+            continue
+        word = str(key.key if hasattr(key, "key") else getattr(key, "name", key))
+        name += f".{word}" if name else word
+    return name.removesuffix(".value")  # nnx wraps every array in a variable
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    taken: dict[str, None] = {}
+    for name in names:
+        taken[next(n for n in chain([name], (f"{name} ({k})" for k in count(2))) if n not in taken)] = None
+    return list(taken)
+
+
+def _is_parameter(leaf: object) -> bool:
+    """Whether a leaf is an array of numbers: not a function that a module holds, nor a key."""
+    if not isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct):
+        return False
+    return not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+
+
+def _held(leaf: Any) -> np.ndarray:  # noqa: ANN401
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
+    return np.asarray(leaf)
+
+
+def _leave(array: Any, dtype: Dtype) -> np.ndarray:  # noqa: ANN401
+    plain = np.array(array)
+    return plain if plain.dtype.kind in "fcV" or of_float(plain) else plain.astype(dtype)
+
+
+def _scalar(loss: Any) -> Any:  # noqa: ANN401
+    if not isinstance(loss, jax.Array) or loss.ndim != 0 or not floating(loss):
+        what = f"of shape {loss.shape}" if isinstance(loss, jax.Array) else type(loss).__name__
+        raise UnusablePortError(
+            f"the functional loss is {what}: a loss is a scalar; reduce it with .mean() or .sum()."
+        )
+    return loss
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Says what to do where a function cannot be traced."""
+    try:
+        yield
+    except jax.errors.ConcretizationTypeError as error:
+        raise UnusablePortError(
+            "the functional side decides in Python on the values of arrays, which tracing does not know: use "
+            "jax.lax.cond or jnp.where, or give these arguments as plain numbers."
+        ) from error

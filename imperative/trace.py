@@ -1,0 +1,232 @@
+"""Writes down every operation that PyTorch runs, forward and backward, with what its values are told by."""
+
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from os import sep
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._decomp import decomposition_table
+from torch.autograd.graph import Node
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from scenarios.sources import users_line
+from scenarios.trace import Operation, Source, Trace, Value, fingerprint
+
+_OWN = str(Path(__file__).with_name("port.py"))
+_FRAMEWORKS = tuple(f"{Path(str(module.__file__)).parent}{sep}" for module in (torch, jaxtyping))
+
+# Under which a node of the tape remembers which line recorded it, within which modules.
+_LABEL = "gradtwin"
+
+
+class Recorder:
+    """Notes what runs inside ``with``; tensors that were made before are to be named first.
+
+    Fused kernels are switched off, so that what they are made of is seen: attention, and recurrent layers.
+    """
+
+    def __init__(self, want: Collection[int] = (), opened: Collection[str] = ()) -> None:
+        """Note nothing yet.
+
+        Args:
+            want: indices of values of which a copy is kept in :attr:`kept`.
+            opened: names of operations of which the steps are noted too, where PyTorch knows them.
+        """
+        self._opened, self._mode = frozenset(opened), _Dispatch(self)
+        self.values: list[Value] = []
+        self.operations: list[Operation] = []
+        self.kept: dict[int, np.ndarray] = {}
+        self._want = frozenset(want)
+        # By storage: the views that are known, and what was last written there.
+        self._known: dict[int, dict[tuple[object, ...], int]] = {}
+        self._written: dict[int, int] = {}
+        self._modules: list[tuple[nn.Module, str]] = []
+        self._within = ExitStack()
+
+    def name(self, tensor: Tensor, name: str) -> None:
+        """Call a tensor that was given ``name``."""
+        self._place(tensor, self._add(tensor, None, name), fresh=False)
+
+    def trace(self, outputs: Mapping[str, Tensor]) -> Trace:
+        """What was noted, with what these outputs are."""
+        found = {name: self._index(tensor) for name, tensor in outputs.items()}
+        return Trace("imperative", self.values, self.operations, found)
+
+    def __enter__(self) -> "Recorder":
+        for hook in (
+            register_module_forward_pre_hook(lambda module, _: self._begin(module)),
+            register_module_forward_hook(lambda *_: self._end(), always_call=True),
+        ):
+            self._within.callback(hook.remove)
+        self._within.enter_context(sdpa_kernel(SDPBackend.MATH))
+        before = torch.backends.mkldnn.set_flags(_enabled=False)
+        self._within.callback(torch.backends.mkldnn.set_flags, *before[:1])
+        self._within.enter_context(_Labels(self))
+        self._within.enter_context(self._mode)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._within.close()
+
+    def _begin(self, module: nn.Module) -> None:
+        above = self._modules[-1][0].named_children() if self._modules else ()
+        name = next((n for n, child in above if child is module), type(module).__name__)
+        self._modules.append((module, name))
+
+    def _end(self) -> None:
+        self._modules.pop()
+
+    def label(self) -> tuple[Source, tuple[str, ...]]:
+        """The line of the user's that is running, and the modules that it is a part of."""
+        here = sys._getframe()  # noqa: SLF001  # inspect.stack reads the source of every frame
+        return users_line(_frames(here), _OWN, __file__, *_FRAMEWORKS), tuple(
+            name for _, name in self._modules
+        )
+
+    def note(self, function: Any, arguments: Sequence[Any], options: Mapping[str, Any], run: Any) -> Any:  # noqa: ANN401  # whatever torch calls
+        """Run one operation and write it down."""
+        schema = function._schema  # noqa: SLF001  # no public name
+        told = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
+        told |= {a.name: value for a, value in zip(schema.arguments, arguments, strict=False)} | dict(options)
+        inputs = tuple(self._index(tensor) for value in told.values() for tensor in _tensors(value))
+        if _name(function) in self._opened and function in decomposition_table:
+            with self._mode:
+                steps = decomposition_table[function](*arguments, **options)
+            inputs += tuple(self._index(tensor) for tensor in _tensors(steps))
+        node = torch._C._current_autograd_node()  # noqa: SLF001  # no public name
+        label = _labels(node).get(_LABEL) if node is not None else None
+        line, group = label or self.label()
+        result = run()
+        index, outputs = len(self.operations), []
+        changed = {a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
+        for tensor in (tensor for name in changed for tensor in _tensors(told.get(name))):
+            outputs.append(self._add(tensor, index, ""))
+            self._place(tensor, outputs[-1], fresh=True)
+        results = result if len(schema.returns) > 1 else (result,)
+        for returned, value in zip(schema.returns, results, strict=True):
+            alias = returned.alias_info
+            if alias is None or not alias.is_write:
+                for tensor in _tensors(value):
+                    outputs.append(self._add(tensor, index, ""))
+                    self._place(tensor, outputs[-1], fresh=alias is None)
+        plain = {name: value for name, value in told.items() if not any(True for _ in _tensors(value))}
+        self.operations.append(Operation(_name(function), inputs, tuple(outputs), plain, line, group))
+        return result
+
+    def _index(self, tensor: Tensor) -> int:
+        """The index of the value that a tensor holds now."""
+        storage, view = _place(tensor)
+        known = self._known.get(storage, {}).get(view)
+        if known is not None:
+            return known
+        written, operation = self._written.get(storage), None
+        if written is not None:  # a view of what was changed in place since it was taken
+            operation = len(self.operations)
+            self.operations.append(Operation("view", (written,), (len(self.values),)))
+        index = self._add(tensor, operation, "")
+        self._place(tensor, index, fresh=False)
+        return index
+
+    def _add(self, tensor: Tensor, operation: int | None, name: str) -> int:
+        index, array = len(self.values), plain(tensor)
+        if index in self._want:
+            self.kept[index] = array.copy()
+        kind = str(tensor.dtype).removeprefix("torch.")
+        self.values.append(Value(name, tuple(tensor.shape), kind, fingerprint(array), operation))
+        return index
+
+    def _place(self, tensor: Tensor, index: int, *, fresh: bool) -> None:
+        """Remember where a value lies; whatever else lay in a storage that was written anew is gone."""
+        storage, view = _place(tensor)
+        if fresh or storage not in self._known:
+            self._known[storage] = {}
+            self._written[storage] = index
+        self._known[storage][view] = index
+
+
+class _Dispatch(TorchDispatchMode):
+    """Hands every operation to the recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # it carries no types
+        self.recorder = recorder
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  # whatever the operation returns
+        options = kwargs or {}
+        return self.recorder.note(func, args, options, lambda: func(*args, **options))
+
+
+class _Labels(TorchFunctionMode):
+    """Tells every node of the tape which line recorded it, so that its backward knows."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(
+        self,
+        func: Any,  # noqa: ANN401
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  # whatever the function returns
+        result = func(*args, **(kwargs or {}))
+        waiting = [tensor.grad_fn for tensor in _tensors(result) if tensor.grad_fn is not None]
+        label = self.recorder.label() if waiting else None
+        while waiting:
+            node: Node = waiting.pop()
+            if _LABEL not in _labels(node):
+                _labels(node)[_LABEL] = label
+                waiting.extend(child for child, _ in node.next_functions if child is not None)
+        return result
+
+
+def _frames(frame: FrameType | None) -> Iterator[tuple[str, int]]:
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+
+
+def _labels(node: Any) -> dict[str, Any]:  # noqa: ANN401  # torch says that it is a method
+    found: dict[str, Any] = node.metadata
+    return found
+
+
+def _place(tensor: Tensor) -> tuple[int, tuple[object, ...]]:
+    storage: int = tensor.untyped_storage()._cdata  # noqa: SLF001  # no public name
+    return storage, (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
+
+
+def _tensors(tree: object) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, list | tuple):
+        for branch in tree:
+            yield from _tensors(branch)
+
+
+def _name(function: Any) -> str:  # noqa: ANN401
+    """``aten.addmm.default`` is ``addmm``."""
+    return str(function.overloadpacket).removeprefix("aten.").removesuffix("_")
+
+
+def plain(tensor: Tensor) -> np.ndarray:
+    """A tensor as NumPy has it; shares memory where it can."""
+    here = tensor.detach().cpu().resolve_conj().resolve_neg()
+    return (here.float() if here.dtype is torch.bfloat16 else here).numpy()

@@ -1,0 +1,199 @@
+"""Everything that ran, in order, as plain data: what either framework did, and by what its values are told.
+
+Values are not kept: a trace of a large model is small. What each value is recognised by is its
+:class:`Fingerprint`, and whoever needs the value itself has it computed anew.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+import numpy as np
+
+#: Entries of the vectors that weigh the order of the entries of a value.
+_WEIGHTS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint:
+    """What a value is recognised by, whatever its layout.
+
+    Attributes:
+        size: how many entries it has.
+        numbers: mean, mean magnitude, root of the mean square, mean cube over mean square, largest and
+            smallest of the finite entries, all in the units of the value: transposing, reshaping, permuting
+            and broadcasting change none of them.
+        infinite: the shares of the entries that are +∞, −∞ and NaN.
+        order: mean of the entries, each weighed by ±1 according to its place in row-major order.
+        exact: whether rounding has no say in it: integers and booleans.
+    """
+
+    size: int
+    numbers: np.ndarray
+    infinite: tuple[float, float, float]
+    order: float
+    exact: bool
+
+    @property
+    def scale(self) -> float:
+        """The largest magnitude of a finite entry."""
+        return float(max(abs(self.numbers[4]), abs(self.numbers[5]))) if self.size else 0.0
+
+    @property
+    def constant(self) -> bool:
+        """Whether all entries are one number: such a value is recognised by chance."""
+        return self.size == 0 or bool(self.numbers[4] == self.numbers[5] and not any(self.infinite))
+
+
+#: Of a value that nobody looked at.
+UNTOLD = Fingerprint(0, np.zeros(6), (0.0, 0.0, 0.0), 0.0, exact=True)
+
+
+def fingerprint(array: np.ndarray) -> Fingerprint:
+    """The fingerprint of an array of numbers; complex ones by their parts."""
+    exact = array.dtype.kind in "biu"
+    if array.dtype.kind == "c":
+        array = np.stack([array.real, array.imag])
+    flat = np.ravel(array)
+    if flat.dtype != np.float64:
+        flat = flat.astype(np.float64)
+    if not flat.size:
+        return Fingerprint(0, np.zeros(6), (0.0, 0.0, 0.0), 0.0, exact)
+    square = float(flat @ flat)
+    infinite = (0.0, 0.0, 0.0)
+    whole = flat
+    if not np.isfinite(square):
+        told = np.isfinite(flat)
+        infinite = tuple(float(np.mean(bad)) for bad in (flat == np.inf, flat == -np.inf, np.isnan(flat)))  # type: ignore[assignment]
+        whole = np.where(told, flat, 0.0)
+        flat = flat[told]
+        if not flat.size:
+            return Fingerprint(array.size, np.zeros(6), infinite, 0.0, exact)
+        square = float(flat @ flat)
+    count = flat.size
+    cube = float(flat**2 @ flat)
+    numbers = np.array(
+        [
+            flat.sum() / count,
+            np.abs(flat).sum() / count,
+            np.sqrt(square / count),
+            cube / square if square else 0.0,
+            flat.max(),
+            flat.min(),
+        ]
+    )
+    return Fingerprint(array.size, numbers, infinite, _ordered(whole) / count, exact)
+
+
+def _ordered(flat: np.ndarray) -> float:
+    """The sum of the entries, each with a sign that depends on its place."""
+    while flat.size > 1:
+        rows = flat.size // _WEIGHTS
+        signs = _signs()
+        tail = flat[rows * _WEIGHTS :]
+        flat = np.append(flat[: rows * _WEIGHTS].reshape(rows, _WEIGHTS) @ signs, tail @ signs[: tail.size])
+    return float(flat[0])
+
+
+@cache
+def _signs() -> np.ndarray:
+    return np.random.default_rng(0).choice([-1.0, 1.0], _WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A line of a file; of the user's, if any is to blame."""
+
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """An array that was computed, given, or written in the program.
+
+    Attributes:
+        name: what the user calls it, if it was given.
+        shape: of the array.
+        dtype: in NumPy's word.
+        print: what it is recognised by.
+        operation: index of what computed it; None for what was given or is a constant.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    print: Fingerprint
+    operation: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One operation that ran.
+
+    Attributes:
+        name: in the framework's own word.
+        inputs: indices of the values that it took, in order.
+        outputs: indices of the values that it made.
+        options: what else it was told, by name: numbers, axes and so on.
+        source: the line that asked for it; in a backward, the line of what is differentiated.
+        group: modules that it is a part of, the outermost first.
+    """
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+    source: Source = Source()
+    group: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What one side did.
+
+    Attributes:
+        side: ``imperative`` or ``functional``.
+        values: all of them.
+        operations: in the order in which they ran.
+        outputs: by the name of what the comparison looks at, the index of its value: those of the forward
+            first.
+    """
+
+    side: str
+    values: Sequence[Value]
+    operations: Sequence[Operation]
+    outputs: Mapping[str, int]
+
+    @cached_property
+    def consumers(self) -> Sequence[Sequence[int]]:
+        """By the index of a value, the indices of the operations that took it."""
+        taken: list[list[int]] = [[] for _ in self.values]
+        for index, operation in enumerate(self.operations):
+            for value in dict.fromkeys(operation.inputs):
+                taken[value].append(index)
+        return taken
+
+    def above(self, values: Iterable[int]) -> set[int]:
+        """The values that these were computed of, themselves included."""
+        reached = set(values)
+        waiting = list(reached)
+        while waiting:
+            maker = self.values[waiting.pop()].operation
+            new = set() if maker is None else set(self.operations[maker].inputs) - reached
+            reached |= new
+            waiting.extend(new)
+        return reached
+
+    def made_by(self, value: int) -> Operation | None:
+        """The operation that computed a value."""
+        index = self.values[value].operation
+        return None if index is None else self.operations[index]
+
+    def inputs(self, value: int) -> Iterator[int]:
+        """The values that a value was computed of, directly."""
+        maker = self.made_by(value)
+        yield from () if maker is None else maker.inputs
