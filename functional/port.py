@@ -10,13 +10,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from functional.arrays import running
+from functional.arrays import leave, running
+from functional.history import Row, leave_history, scan
 from functional.jaxpr.equations import floating
-from functional.jaxpr.record import Recorder
-from scenarios.port import Answer, Arguments, UnusablePortError, leaves, of_float, weights
+from functional.jaxpr.record import Recorder, first_used
+from functional.optimizer import leave_state, made, resume
+from scenarios.port import Answer, Arguments, Optimizer, UnusablePortError, leaves, of_float, weights
 from scenarios.trace import Fingerprint, Trace
-from scenarios.types import Arrays, Device, Dtype
+from scenarios.types import Arrays, Device, Dtype, Result
 
 # From a pytree of parameters and the arguments to the output; with the updates where there are some.
 _Call = Callable[..., Any]
@@ -55,7 +58,8 @@ class Port:
         #: Whether it holds values, not only shapes.
         self.valued = not any(isinstance(leaf, jax.ShapeDtypeStruct) for _, leaf in paths)
         self._jitted = jax.jit(self._program)
-        self._traced: dict[Dtype, Any] = {}
+        self._jitted_training = jax.jit(self._training, static_argnames=("optimizer", "steps", "every"))
+        self._traced: dict[tuple[Dtype, bool], Any] = {}
 
     @property
     def parameters(self) -> Arrays:
@@ -79,6 +83,76 @@ class Port:
             answer = self._jitted(*self._entered(parameters, arrays, dtype))
             return Answer(*({name: _leave(array, dtype) for name, array in tree.items()} for tree in answer))
 
+    def train(
+        self,
+        parameters: Arrays,
+        arrays: Arrays,
+        optimizer: Optimizer,
+        steps: int,
+        *,
+        state: Arrays | None = None,
+        dtype: Dtype = "float32",
+        device: Device = "cpu",
+        every: int | None = 1,
+    ) -> Result:
+        """Train every floating parameter on the same arguments, as one compiled scan.
+
+        Args:
+            parameters: to start from, by path; those that are missing have the values of the pytree.
+            arrays: of the arguments, by name.
+            optimizer: which.
+            steps: how many.
+            state: of the optimizer, as a result holds it; a fresh one by default.
+            dtype: to compute in.
+            device: to compute on.
+            every: which steps to record; None records none.
+
+        Raises:
+            UnusablePortError: there is no scalar to be differentiated.
+        """
+        with running(dtype, device), _explained():
+            held, given = self._entered(parameters, arrays, dtype)
+            moving = {name: array for name, array in held.items() if floating(array) and name in parameters}
+            memory = resume(moving, state or {}, made(optimizer).init(moving))
+            (value, slopes), outcome, params, memory, rows = self._jitted_training(
+                held, given, moving, memory, optimizer=optimizer, steps=steps, every=every
+            )
+            return Result(
+                values=leave({"loss": value}),
+                gradients=leave(slopes),
+                history=leave_history(rows, every),
+                converged=leave(params),
+                state=leave_state(memory),
+                outcome=leave({"loss": outcome}),
+            )
+
+    def _training(
+        self,
+        held: Mapping[str, Any],
+        given: Mapping[str, Any],
+        moving: Mapping[str, Any],
+        memory: optax.OptState,
+        *,
+        optimizer: Optimizer,
+        steps: int,
+        every: int | None,
+    ) -> tuple[Any, ...]:
+        """Loss and gradients at the start, the loss at the end, parameters, state and rows."""
+        works = made(optimizer)
+
+        def loss(params: Mapping[str, Any]) -> Any:  # noqa: ANN401
+            return _trained(self._forward({**held, **given, **params})[0], scalar=self.loss is not None)
+
+        def step(carry: tuple[Any, Any]) -> tuple[tuple[Any, Any], Row]:
+            params, memory = carry
+            value, slopes = jax.value_and_grad(loss)(params)
+            updates, memory = works.update(slopes, memory, params)
+            params = optax.apply_updates(params, updates)
+            return (params, memory), Row(value, slopes, params)
+
+        (params, memory), rows = scan(step, (moving, memory), steps, every)
+        return jax.value_and_grad(loss)(moving), loss(params), params, memory, rows
+
     def record(
         self,
         parameters: Arrays,
@@ -90,6 +164,7 @@ class Port:
         put: Mapping[int, np.ndarray] | None = None,
         watch: Callable[[int, Fingerprint], bool] | None = None,
         since: int = 0,
+        forward: bool = False,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """The same, with every equation written down; and copies of the values that are wanted, by index.
 
@@ -103,17 +178,37 @@ class Port:
             watch: shown every value by its index; nothing more is computed once it returns True, and the
                 trace then has no outputs.
             since: index of the first value that is to be recognised.
+            forward: whether gradients are left out.
         """
         with running(dtype, device), _explained():
             given = self._entered(parameters, arrays, dtype)
-            if dtype not in self._traced:
-                self._traced[dtype] = jax.make_jaxpr(self._program, return_shape=True)(*given)
-            program, shapes = self._traced[dtype]
+            program, shapes = self._written(given, dtype, forward=forward)
             names = [str(path[1].key) for path, _ in jax.tree.leaves_with_path(given)]
             groups = ("", "gradients.", "updates.")
             outputs = [f"{groups[path[0].idx]}{path[1].key}" for path, _ in jax.tree.leaves_with_path(shapes)]
             recorder = Recorder(want, put, watch, since)
             return recorder.trace(program, jax.tree.leaves(given), names, outputs), recorder.kept
+
+    def order(self, arrays: Arrays, dtype: Dtype = "float32") -> Sequence[str]:
+        """The paths of the parameters in the order in which they are used first."""
+        with running(dtype, "cpu"), _explained():
+            given = self._entered({}, arrays, dtype)
+            program, _ = self._written(given, dtype, forward=True)
+            names = [str(path[1].key) for path, _ in jax.tree.leaves_with_path(given)]
+            used = first_used(program)
+            return [names[place] for place in used if names[place] in given[0]]
+
+    def _written(self, given: tuple[dict[str, Any], ...], dtype: Dtype, *, forward: bool) -> Any:  # noqa: ANN401
+        """The jaxpr of the whole, or of its forward, and the shapes of what it returns."""
+        if (dtype, forward) not in self._traced:
+
+            def outputs(held: Mapping[str, Any], args: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+                values, updates = self._forward({**held, **args})
+                return values, {}, updates
+
+            written = jax.make_jaxpr(outputs if forward else self._program, return_shape=True)
+            self._traced[dtype, forward] = written(*given)
+        return self._traced[dtype, forward]
 
     def _entered(self, parameters: Arrays, arrays: Arrays, dtype: Dtype) -> tuple[dict[str, Any], ...]:
         held = {**self.parameters, **parameters}
@@ -167,6 +262,17 @@ class Port:
         if self.loss is not None:
             outputs["loss"] = _scalar(self.loss(output, *arguments))
         return outputs, updates
+
+
+def _trained(outputs: Mapping[str, Any], *, scalar: bool) -> Any:  # noqa: ANN401
+    """The one scalar that is trained."""
+    roots = {"loss": outputs["loss"]} if scalar else {n: o for n, o in outputs.items() if floating(o)}
+    if len(roots) != 1 or next(iter(roots.values())).ndim:
+        shapes = ", ".join(f"{name} {root.shape}" for name, root in roots.items())
+        raise UnusablePortError(
+            f"training needs a scalar, and the functional side returns {shapes}: give a loss."
+        )
+    return next(iter(roots.values()))
 
 
 def _adapted(target: object, arguments: Arguments, pytree: object, *, updates: bool) -> tuple[_Call, object]:

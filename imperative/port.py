@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.dropout import _DropoutNd
 
-from imperative.arrays import select
+from imperative.arrays import leave, select
+from imperative.history import Recorder as History
+from imperative.history import gradients
+from imperative.optimizer import leave_state, made, resume
 from imperative.trace import Recorder, plain
-from scenarios.port import Answer, Arguments, UnusablePortError, leaves, of_float, weights
+from scenarios.port import Answer, Arguments, Optimizer, UnusablePortError, leaves, of_float, weights
 from scenarios.trace import Trace
-from scenarios.types import Arrays, Device, Dtype
+from scenarios.types import Arrays, Device, Dtype, Result
 
 
 class Port:
@@ -82,6 +85,59 @@ class Port:
         """
         return self._evaluated(parameters, arrays, dtype, device, None)[0]
 
+    def train(
+        self,
+        parameters: Arrays,
+        arrays: Arrays,
+        optimizer: Optimizer,
+        steps: int,
+        *,
+        state: Arrays | None = None,
+        dtype: Dtype = "float32",
+        device: Device = "cpu",
+        every: int | None = 1,
+    ) -> Result:
+        """Train every parameter on the same arguments, step after step.
+
+        Args:
+            parameters: to start from, by name.
+            arrays: of the arguments, by name.
+            optimizer: which.
+            steps: how many.
+            state: of the optimizer, as a result holds it; a fresh one by default.
+            dtype: to compute in.
+            device: to compute on.
+            every: which steps to record; None records none.
+
+        Raises:
+            UnusablePortError: there is no scalar to be differentiated.
+        """
+        held = _enter(parameters, dtype, device, self.buffers)
+        given = {name: tensor.detach() for name, tensor in _enter(arrays, dtype, device, ()).items()}
+        moving = {name: tensor for name, tensor in held.items() if tensor.requires_grad}
+        values = _loss(self._forward(held, given)[1])
+        values.backward()
+        start = leave(gradients(moving))
+        works = made(optimizer, list(moving.values()))
+        resume(works, list(moving), state or {})
+        recorder = History(every)
+        for step in range(1, steps + 1):
+            works.zero_grad()
+            loss = _loss(self._forward(held, given)[1])
+            loss.backward()
+            works.step()
+            recorder.keep(step, loss.detach(), moving)
+        with torch.no_grad():
+            outcome = _loss(self._forward(held, given)[1])
+        return Result(
+            values=leave({"loss": values}),
+            gradients=start,
+            history=recorder.history(),
+            converged=leave(moving),
+            state=leave_state(works, moving),
+            outcome=leave({"loss": outcome}),
+        )
+
     def record(
         self,
         parameters: Arrays,
@@ -118,8 +174,7 @@ class Port:
         moving = {name: tensor for name, tensor in by.items() if tensor.requires_grad}
         with recorder or nullcontext():
             outputs, roots = self._forward(held, given)
-            slopes = _slopes(roots, moving)
-        gradients = dict(zip(moving, slopes, strict=True))
+            slopes = dict(zip(moving, _slopes(roots, moving), strict=True))
         changed = {
             name: tensor
             for name, tensor in by.items()
@@ -135,9 +190,9 @@ class Port:
         trace = None
         if recorder is not None:
             told = {**outputs, **{f"updates.{n}": t for n, t in updates.items()}}
-            trace = recorder.trace({**told, **{f"gradients.{n}": t for n, t in gradients.items()}})
+            trace = recorder.trace({**told, **{f"gradients.{n}": t for n, t in slopes.items()}})
         answer = Answer(
-            *({n: _leave(t, dtype) for n, t in tree.items()} for tree in (outputs, gradients, updates))
+            *({n: _leave(t, dtype) for n, t in tree.items()} for tree in (outputs, slopes, updates))
         )
         return answer, trace
 
@@ -160,13 +215,24 @@ class Port:
         if self.loss is not None:
             outputs["loss"] = _scalar(self.loss(output, *arguments))
             return outputs, {"loss": outputs["loss"]}
-        return outputs, {name: t for name, t in outputs.items() if t.requires_grad}
+        return outputs, {name: t for name, t in outputs.items() if t.is_floating_point()}
+
+
+def _loss(roots: Mapping[str, Tensor]) -> Tensor:
+    """The one scalar that is trained."""
+    if len(roots) != 1 or next(iter(roots.values())).ndim:
+        shapes = ", ".join(f"{name} {tuple(root.shape)}" for name, root in roots.items())
+        raise UnusablePortError(
+            f"training needs a scalar, and the imperative side returns {shapes}: give a loss."
+        )
+    return next(iter(roots.values()))
 
 
 def _slopes(roots: Mapping[str, Tensor], moving: Mapping[str, Tensor]) -> Sequence[Tensor]:
     if not moving:
         return ()
-    if not any(root.requires_grad for root in roots.values()):
+    roots = {name: root for name, root in roots.items() if root.requires_grad}
+    if not roots:
         return [torch.zeros_like(tensor) for tensor in moving.values()]
     starts = [
         torch.ones_like(root)

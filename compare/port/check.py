@@ -10,12 +10,14 @@ import numpy as np
 from compare import twins
 from compare.judge import Trial, Verdict, Word
 from compare.judge.trees import gap
+from compare.port.alignment import partners, prints
 from compare.port.locate import Fault, Locator
 from compare.port.mapping import Map, _moved, _slices, to_functional
 from compare.port.matching import match
 from compare.twins import Twins
 from scenarios import Device, Dtype, Result, Statement
 from scenarios.port import Answer, Arguments, UnusablePortError, as_array, of_float
+from scenarios.trace import Trace
 from scenarios.types import Arrays, Twin
 
 Loss = Callable[..., Any]
@@ -114,7 +116,7 @@ class Pair:
         """
         self.arguments, self.device = Arguments.of(args), device
         losses = loss or (None, None)
-        self.left = twins.port("imperative", imperative, self.arguments, losses[0])
+        self.left = twins.port("imperative", imperative, self.arguments, loss=losses[0])
         self.parameters = {n: as_array(a) for n, a in (params or {}).items()} or dict(self.left.parameters)
         _refuse_values(self.parameters, self.arguments.arrays)
         first = self._twice()
@@ -123,7 +125,7 @@ class Pair:
             "functional",
             functional,
             self.arguments,
-            losses[1],
+            loss=losses[1],
             pytree=dict(self.parameters) if own else pytree,
             updates=bool(first.updates),
         )
@@ -150,7 +152,26 @@ class Pair:
             given.check("imperative", self.parameters)
             given.check("functional", self.right.parameters)
             return given
-        return match(self.parameters, self.right.parameters, corrections=given, values=self.right.valued)
+        trace, _ = self.left.record(self.parameters, self.arguments.arrays, "float64", self.device)
+        told = prints(trace, None, 1)
+        used = {"imperative": _used(trace), "functional": self.right.order(self.arguments.arrays)}
+
+        def score(candidate: Map) -> float:
+            """How many values of the functional side the imperative side has."""
+            held = to_functional(self.parameters, candidate, like=self.right.parameters)
+            arrays = self.arguments.arrays
+            there, _ = self.right.record(held, arrays, "float64", self.device, forward=True)
+            return float(sum(len(p) > 0 for p in partners(prints(there, None, 1), told)))
+
+        return match(
+            self.parameters,
+            self.right.parameters,
+            corrections=given,
+            order=used,
+            values=self.right.valued,
+            score=score,
+            tied=self.left.tied,
+        )
 
     def verdict(self, dtype: Dtype = "float64", *, locate: bool = True) -> PairVerdict:
         """Judge the pair.
@@ -274,6 +295,12 @@ class _Side:
 
     def run(self, statement: Statement, *, dtype: Dtype = "float32", device: Device = "cpu") -> Result:
         return self.call(statement, dtype, device)
+
+
+def _used(trace: Trace) -> list[str]:
+    """The names of what was given in the order in which it is used first."""
+    taken = (trace.values[i] for operation in trace.operations for i in operation.inputs)
+    return list(dict.fromkeys(value.name for value in taken if value.name))
 
 
 def _trace_name(quantity: str) -> str:

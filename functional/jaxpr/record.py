@@ -195,6 +195,23 @@ class Recorder:
         return self._last[id(jaxpr)]
 
 
+def first_used(program: ClosedJaxpr) -> list[int]:
+    """The places of a program's inputs in the order in which its equations use them first."""
+    found: dict[int, None] = {}
+
+    def walk(jaxpr: Any, places: Mapping[Any, int]) -> None:  # noqa: ANN401
+        for equation in jaxpr.eqns:
+            given = [None if isinstance(v, Literal) else places.get(v) for v in equation.invars]
+            inner = called(equation, (*CALLS, *CUSTOM, "scan"))
+            if inner is not None:
+                here = zip(inner.jaxpr.invars, given, strict=True)
+                walk(inner.jaxpr, {variable: place for variable, place in here if place is not None})
+            found.update(dict.fromkeys(place for place in given if place is not None))
+
+    walk(program.jaxpr, {variable: place for place, variable in enumerate(program.jaxpr.invars)})
+    return list(found)
+
+
 #: Parameters of an equation that are told as they are.
 _TOLD = (bool, int, float, str, tuple, np.dtype)
 
