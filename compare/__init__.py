@@ -11,13 +11,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from compare.judge import Verdict, judge
+    from compare.port.check import Pair, PairVerdict, check
     from compare.record import Record, Run, UnreadableRunError, UnwritableRunError, read
     from compare.runner import run
+    from scenarios.port import UnusablePortError
 
-__all__ = ["Record", "Run", "UnreadableRunError", "UnwritableRunError", "Verdict", "judge", "read", "run"]
+__all__ = [
+    "Pair",
+    "PairVerdict",
+    "Record",
+    "Run",
+    "UnreadableRunError",
+    "UnusablePortError",
+    "UnwritableRunError",
+    "Verdict",
+    "check",
+    "judge",
+    "read",
+    "run",
+]
 
 # Loaded when first asked for, so that the command can answer, and be interrupted, before NumPy is there.
-_HOMES = {"judge": "judge", "Verdict": "judge", "run": "runner"}
+_HOMES = {
+    "judge": "judge",
+    "Verdict": "judge",
+    "run": "runner",
+    **dict.fromkeys(("Pair", "PairVerdict", "UnusablePortError", "check"), "port.check"),
+}
 
 
 def __getattr__(name: str) -> object:

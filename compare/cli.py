@@ -1,6 +1,6 @@
-"""The command ``gradtwin``: a thin door onto :func:`compare.runner.records` and the report.
+"""The command ``gradtwin``: a thin door onto what :mod:`compare` runs, judges and reports.
 
-Exit codes: 0 agree, 1 disagree, 2 usage, 3 a twin raised, 4 unreadable saved run, 130 interrupted.
+Exit codes: 0 agree, 1 disagree, 2 usage, 3 a side raised, 4 unreadable saved run, 130 interrupted.
 """
 
 import json
@@ -8,8 +8,8 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -140,6 +140,107 @@ def _complain(records: "Sequence[Record]", directory: Path) -> set[str]:
         if record.failure is not None:
             _say(f"  The traceback is kept in {directory / 'records.jsonl'}.")
     return {word(record) for record in records}
+
+
+@app.command()
+def check(
+    torch_target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TORCH_TARGET",
+            help="A PyTorch module or function: package.module:NAME or path/to/file.py:NAME.",
+        ),
+    ],
+    jax_target: Annotated[
+        str,
+        typer.Argument(
+            metavar="JAX_TARGET", help="Its JAX port. On either side NAME() is what NAME returns when called."
+        ),
+    ],
+    *,
+    params: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of the PyTorch side, as .npz or .safetensors.")
+    ] = None,
+    pytree: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|TARGET", help="Of the JAX side; in a file, layers[0].w is a path."),
+    ] = None,
+    args: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Arguments of both: the arrays of the file, in its order."),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET,TARGET", help="Of PyTorch and JAX: from output and arguments to a scalar."
+        ),
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE", help="Which parameter is which.")
+    ] = None,
+    save_map: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write that down, to be read, mended and given to --map."),
+    ] = None,
+    dtype: Annotated[str, typer.Option(metavar="float32|float64|both")] = "float64",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu")] = "auto",
+    locate: Annotated[
+        bool, typer.Option(help="Look for the operations that differ, if the sides do.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Judge whether a JAX port computes what its PyTorch original does, and say where it does not."""
+    from compare import twins
+    from compare.port import describe, load
+    from compare.port.check import Pair
+    from compare.port.mapping import Map
+    from compare.runner import DTYPES
+
+    dtypes = DTYPES if dtype == "both" else (_choose("dtype", dtype, DTYPES, "both"),)
+    named = None if params is None else load.arrays(params)
+    given = () if args is None else load.arguments(args)
+    known = None if map_file is None else Map.load(map_file)
+    place = twins.resolve(_choose("device", device, DEVICES))
+    # The functional side first: importing torch first can hide the GPU from JAX (jax#19004).
+    right, tree = load.target(jax_target), None if pytree is None else load.pytree(pytree)
+    left, losses = load.target(torch_target), None if loss is None else load.losses(loss)
+    if named is None and tree is None and load.wants_pytree(left, right):
+        _fail(f"{torch_target} has parameters, and {jax_target} none: give it a pytree with --pytree.", USAGE)
+    with _blaming():
+        pair = Pair(left, right, named, given, pytree=tree, loss=losses, map=known, device=place)
+        if save_map is not None:
+            pair.map.save(save_map)
+            _say(f"Wrote {save_map}.")
+        verdicts = {kind: pair.verdict(kind, locate=locate) for kind in dtypes}
+    if as_json:
+        sides = {"imperative": torch_target, "functional": jax_target, "device": place}
+        told = {kind: describe.document(verdict) for kind, verdict in verdicts.items()}
+        _write(json.dumps({**sides, "verdicts": told}, indent=2))
+    else:
+        texts = [describe.text(verdict, sought=locate) for verdict in verdicts.values()]
+        heads = [f"{kind}, " for kind in dtypes] if len(dtypes) > 1 else [""]
+        _write("\n\n".join(map("".join, zip(heads, texts, strict=True))))
+    raise typer.Exit(0 if all(verdict.agrees for verdict in verdicts.values()) else DISAGREE)
+
+
+@contextmanager
+def _blaming() -> "Iterator[None]":
+    """End with the side that raised, its exception in a sentence, and the user's lines that led there."""
+    from compare.port import describe
+    from compare.port.load import LoadError
+    from compare.port.mapping import MapError
+    from scenarios.port import UnusablePortError
+
+    try:
+        yield
+    except (LoadError, MapError, UnusablePortError):
+        raise
+    except (Exception, SystemExit) as error:
+        side = describe.raised_by(error)
+        if not side:
+            raise
+        told = f"the {side} side raised {describe.exception(error)}."
+        _fail(f"{told}\n{describe.traceback(error)}".rstrip(), RAISED)
 
 
 @app.command()
@@ -497,19 +598,30 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed: `make report` sets everything up.", USAGE)
     except ValueError as error:
-        from compare.record import UnreadableRunError, UnwritableRunError
-        from scenarios import UnavailableError
-
-        if isinstance(error, UnreadableRunError):
-            _fail(str(error), UNREADABLE)
-        if isinstance(error, UnwritableRunError):
-            _fail(f"{error} Choose another directory with -o.", USAGE)
-        if isinstance(error, UnavailableError):
-            _fail(str(error), USAGE)
+        _explain(error)
         raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and saved; only the process has to end
     sys.exit(0)
+
+
+def _explain(error: ValueError) -> None:
+    """End with the sentence of an error that has one; return if it has none."""
+    from compare.port import describe
+    from compare.port.load import LoadError
+    from compare.port.mapping import MapError
+    from compare.record import UnreadableRunError, UnwritableRunError
+    from scenarios import UnavailableError
+    from scenarios.port import UnusablePortError
+
+    if isinstance(error, UnreadableRunError):
+        _fail(str(error), UNREADABLE)
+    if isinstance(error, UnwritableRunError):
+        _fail(f"{error} Choose another directory with -o.", USAGE)
+    if isinstance(error, LoadError) and error.__cause__ is not None:
+        _fail(f"{error}\n{describe.traceback(error.__cause__)}".rstrip(), USAGE)
+    if isinstance(error, LoadError | MapError | UnavailableError | UnusablePortError):
+        _fail(str(error), USAGE)
 
 
 class _Interruptible:

@@ -31,17 +31,20 @@ def sentence(record: Record) -> str:
         return f"The {who} raised {record.failure.message}"
     if record.verdict is None:
         return "Nothing was judged."
-    told = {
+    # What happens in float32 belongs to its own record.
+    lower = record.verdict.agrees and record.dtype == "float32"
+    return told(record.verdict) + (_loser(_agreed(record.verdict)) if lower else "")
+
+
+def told(verdict: Verdict) -> str:
+    """The same of a verdict alone."""
+    return {
         "identical": _identical,
         "rounding": _rounding,
         "vacuous": _vacuous,
         "undecided": _undecided,
         "different": _different,
-    }[record.verdict.word](record.verdict)
-    # What happens in float32 belongs to its own record.
-    if record.verdict.agrees and record.dtype == "float32":
-        told += _loser(_agreed(record.verdict))
-    return told
+    }[verdict.word](verdict)
 
 
 def _identical(verdict: Verdict) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from typing import Any
@@ -15,10 +15,10 @@ import optax
 from functional.arrays import leave, running
 from functional.history import Row, leave_history, scan
 from functional.jaxpr.equations import floating
-from functional.jaxpr.record import Recorder, first_used
+from functional.jaxpr.record import Act, Recorder, first_used, plain
 from functional.optimizer import leave_state, made, resume
 from scenarios.port import Answer, Arguments, Optimizer, UnusablePortError, leaves, of_float, weights
-from scenarios.trace import Fingerprint, Trace
+from scenarios.trace import Source, Trace
 from scenarios.types import Arrays, Device, Dtype, Result
 
 # From a pytree of parameters and the arguments to the output; with the updates where there are some.
@@ -35,6 +35,7 @@ class Port:
         pytree: object = None,
         loss: Callable[..., Any] | None = None,
         *,
+        shared: object = None,
         updates: bool = False,
     ) -> None:
         """Take a function or a module; nothing is computed.
@@ -45,6 +46,7 @@ class Port:
             arguments: that it is called with.
             pytree: of parameters, or of what only has their shapes and dtypes; a module may have its own.
             loss: of the output and the arguments, to be differentiated; a scalar.
+            shared: the pytree of a function for which none is given.
             updates: whether parameters that are no trained ones change: a function then returns the output
                 and a pytree of what they became, at the paths of the parameters.
 
@@ -52,7 +54,7 @@ class Port:
             UnusablePortError: it is neither.
         """
         self.arguments, self.loss, self.updates = arguments, loss, updates
-        self._call, tree = _adapted(target, arguments, pytree, updates=updates)
+        self._call, tree = _adapted(target, arguments, pytree, shared, updates=updates)
         paths, self._shape = jax.tree_util.tree_flatten_with_path(tree)
         self._leaves = dict(zip(_distinct([path_name(path) for path, _ in paths]), paths, strict=True))
         #: Whether it holds values, not only shapes.
@@ -60,6 +62,8 @@ class Port:
         self._jitted = jax.jit(self._program)
         self._jitted_training = jax.jit(self._training, static_argnames=("optimizer", "steps", "every"))
         self._traced: dict[tuple[Dtype, bool], Any] = {}
+        self._lines: dict[int, tuple[Source, tuple[str, ...]]] = {}
+        self._acts: Sequence[Act] = ()
 
     @property
     def parameters(self) -> Arrays:
@@ -162,8 +166,6 @@ class Port:
         *,
         want: Collection[int] = (),
         put: Mapping[int, np.ndarray] | None = None,
-        watch: Callable[[int, Fingerprint], bool] | None = None,
-        since: int = 0,
         forward: bool = False,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """The same, with every equation written down; and copies of the values that are wanted, by index.
@@ -175,9 +177,6 @@ class Port:
             device: to compute on.
             want: indices of values of which copies are returned.
             put: by the index of a value, what is put in its place as soon as it has been computed.
-            watch: shown every value by its index; nothing more is computed once it returns True, and the
-                trace then has no outputs.
-            since: index of the first value that is to be recognised.
             forward: whether gradients are left out.
         """
         with running(dtype, device), _explained():
@@ -186,8 +185,39 @@ class Port:
             names = [str(path[1].key) for path, _ in jax.tree.leaves_with_path(given)]
             groups = ("", "gradients.", "updates.")
             outputs = [f"{groups[path[0].idx]}{path[1].key}" for path, _ in jax.tree.leaves_with_path(shapes)]
-            recorder = Recorder(want, put, watch, since)
-            return recorder.trace(program, jax.tree.leaves(given), names, outputs), recorder.kept
+            recorder = Recorder(want, put, self._lines)
+            trace = recorder.trace(program, jax.tree.leaves(given), names, outputs)
+            self._acts = recorder.acts
+            return trace, recorder.kept
+
+    def replay(
+        self,
+        trace: Trace,
+        operations: Iterable[int],
+        values: Mapping[int, np.ndarray],
+        dtype: Dtype,
+        device: Device = "cpu",
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Carry some operations of the last recording out again.
+
+        Args:
+            trace: that was recorded last.
+            operations: indices, in their order.
+            values: that they take, by index; what they make takes the place of what is given here.
+            dtype: that was computed in.
+            device: that was computed on.
+
+        Yields:
+            The index and the array of every value that is made, as soon as it is.
+        """
+        with running(dtype, device):
+            known: dict[int, Any] = dict(values)
+            for index in operations:
+                operation = trace.operations[index]
+                results = self._acts[index]([known[value] for value in operation.inputs])
+                for value, array in zip(operation.outputs, results, strict=True):
+                    known[value] = array
+                    yield value, plain(array)
 
     def order(self, arrays: Arrays, dtype: Dtype = "float32") -> Sequence[str]:
         """The paths of the parameters in the order in which they are used first."""
@@ -275,7 +305,9 @@ def _trained(outputs: Mapping[str, Any], *, scalar: bool) -> Any:  # noqa: ANN40
     return next(iter(roots.values()))
 
 
-def _adapted(target: object, arguments: Arguments, pytree: object, *, updates: bool) -> tuple[_Call, object]:
+def _adapted(
+    target: object, arguments: Arguments, pytree: object, shared: object, *, updates: bool
+) -> tuple[_Call, object]:
     """How a side is called with its pytree, and the pytree."""
     kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(target).__mro__}
     found: Any = target
@@ -310,6 +342,7 @@ def _adapted(target: object, arguments: Arguments, pytree: object, *, updates: b
     own = jax.tree.leaves(found)
     if not any(leaf is found for leaf in own):  # it is a pytree itself, as modules of equinox are
         return lambda tree, *given: tree(*given), found if pytree is None else pytree
+    pytree = shared if pytree is None else pytree
     return (lambda _, *given: found(*given)) if pytree is None else found, pytree
 
 

@@ -32,7 +32,7 @@ def resume(optimizer: torch.optim.Optimizer, names: list[str], state: Arrays) ->
     if not state:
         return
     memory = optimizer.state_dict()
-    kept = [theirs for theirs in _MOMENTS if theirs in _KEPT[type(optimizer)]]
+    kept = next(held for kind, held in _KEPT.items() if isinstance(optimizer, kind))
     memory["state"] = {
         index: {
             **({"step": torch.tensor(float(state["count"]))} if "count" in state else {}),

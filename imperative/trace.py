@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scenarios.sources import users_line
-from scenarios.trace import Operation, Source, Trace, Value, fingerprint
+from scenarios.trace import Operation, Source, Taken, Trace, Value, fingerprint
 
 _OWN = str(Path(__file__).with_name("port.py"))
 _FRAMEWORKS = tuple(f"{Path(str(module.__file__)).parent}{sep}" for module in (torch, jaxtyping))
@@ -99,6 +99,7 @@ class Recorder:
         told = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
         told |= {a.name: value for a, value in zip(schema.arguments, arguments, strict=False)} | dict(options)
         inputs = tuple(self._index(tensor) for value in told.values() for tensor in _tensors(value))
+        taken = {name: self._taken(value) for name, value in told.items()}
         if _name(function) in self._opened and function in decomposition_table:
             with self._mode:
                 steps = decomposition_table[function](*arguments, **options)
@@ -119,8 +120,8 @@ class Recorder:
                 for tensor in _tensors(value):
                     outputs.append(self._add(tensor, index, ""))
                     self._place(tensor, outputs[-1], fresh=alias is None)
-        plain = {name: value for name, value in told.items() if not any(True for _ in _tensors(value))}
-        self.operations.append(Operation(_name(function), inputs, tuple(outputs), plain, line, group))
+        call = f"torch.ops.{function}"
+        self.operations.append(Operation(_name(function), inputs, tuple(outputs), call, taken, line, group))
         return result
 
     def _index(self, tensor: Tensor) -> int:
@@ -136,6 +137,11 @@ class Recorder:
         index = self._add(tensor, operation, "")
         self._place(tensor, index, fresh=False)
         return index
+
+    def _taken(self, told: object) -> object:
+        if isinstance(told, Tensor):
+            return Taken(self._index(told))
+        return [self._taken(part) for part in told] if isinstance(told, list | tuple) else told
 
     def _add(self, tensor: Tensor, operation: int | None, name: str) -> int:
         index, array = len(self.values), plain(tensor)

@@ -45,10 +45,6 @@ class Fingerprint:
         return self.size == 0 or bool(self.numbers[4] == self.numbers[5] and not any(self.infinite))
 
 
-#: Of a value that nobody looked at.
-UNTOLD = Fingerprint(0, np.zeros(6), (0.0, 0.0, 0.0), 0.0, exact=True)
-
-
 def fingerprint(array: np.ndarray) -> Fingerprint:
     """The fingerprint of an array of numbers; complex ones by their parts."""
     exact = array.dtype.kind in "biu"
@@ -130,6 +126,13 @@ class Value:
     operation: int | None
 
 
+@dataclass(frozen=True)
+class Taken:
+    """The value of this index, in the place of a tensor."""
+
+    index: int
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """One operation that ran.
@@ -138,7 +141,9 @@ class Operation:
         name: in the framework's own word.
         inputs: indices of the values that it took, in order.
         outputs: indices of the values that it made.
-        options: what else it was told, by name: numbers, axes and so on.
+        call: the Python expression that carries it out; empty where there is none.
+        options: what it was told, by name: numbers, axes and so on, and on the imperative side a
+            :class:`Taken` for every tensor.
         source: the line that asked for it; in a backward, the line of what is differentiated.
         group: modules that it is a part of, the outermost first.
     """
@@ -146,6 +151,7 @@ class Operation:
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    call: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     source: Source = Source()
     group: tuple[str, ...] = ()

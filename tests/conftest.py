@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 install_import_hook(["scenarios", "imperative", "functional"], "beartype.beartype")
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.fixture
-def gradtwin(tmp_path, monkeypatch, capsys):
+def command(tmp_path, monkeypatch, capsys):
     """Run the command in an empty directory; returns its code, standard output and standard error."""
     from compare import cli
 
@@ -66,3 +69,46 @@ def page(run):
     kept = Path(__file__).parents[1] / "benchmarks" / "results"
     lessons = {name: lesson.gather(name) for name in run.environment.scenarios}
     return RENDERERS["html"](run, mutants.load(kept), saved.load(kept), lessons).decode()
+
+
+@pytest.fixture
+def said():
+    """What could be said of a pair, by its word: quantities that differ, or places where its sides part."""
+    import numpy as np
+
+    from compare.judge import Finding, Verdict
+    from compare.port.check import PairVerdict
+    from compare.port.locate import Fault, Site
+    from compare.port.mapping import Leftover, Map, Piece
+    from scenarios.trace import Source
+
+    place = str(Path("net.py").absolute())
+    left = Site("addmm", "", Source(place, 7), ("Net", "fc"), (2, 3), "float64")
+    right = Site("dot_general", "", Source(place, 9), (), (2, 3), "float64")
+    given = Site("", "args[0]", Source(), (), (2, 4), "float64")
+    ones = np.ones((2, 3))
+    by = Map(
+        {"imperative": {"w": (3,)}, "functional": {"w": (3,)}}, (Piece("w", "w", (0,), evidence="only"),)
+    )
+    doubtful = Map(
+        {"imperative": {"u": (2, 2)}, "functional": {"v": (2, 2), "more": (5,)}},
+        (Piece("u", "v", (1, 0), evidence="guessed by convention"),),
+        {"imperative": (), "functional": (Leftover("more", "nothing has its size"),)},
+        notes=("No name says anything.",),
+    )
+
+    def fault(**changed):
+        blank = {entry.name: {} for entry in fields(Fault)}
+        kinds = {"kind": "another value", "phase": "forward", "imperative": left, "functional": right}
+        sizes = {"local": 0.5, "accumulated": 0.75, "scale": 2.0, "places": 1, "left": ones, "right": ones}
+        rest = {"ancestors": ((given, given),), "cause": "", "evidence": ""}
+        return Fault(**{**blank, **kinds, **sizes, **rest, **changed})
+
+    def verdict(word, *faults, doubt=False, apart=0.5, notes=()):
+        finding = Finding(
+            "values.output", word, *map(np.float64, (apart, 2.0, 1e15, 1e-12, 1e-13)), where=(1,)
+        )
+        judged = Verdict(word, (finding,), (), None, (), (), (), ())
+        return PairVerdict(judged, doubtful if doubt else by, faults, notes)
+
+    return SimpleNamespace(verdict=verdict, fault=fault, site=given)

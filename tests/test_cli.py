@@ -37,14 +37,14 @@ def replace_twin(monkeypatch, name, side, run):
     )
 
 
-def test_list_prints_every_scenario_in_teaching_order(gradtwin):
-    answer = gradtwin("list")
+def test_list_prints_every_scenario_in_teaching_order(command):
+    answer = command("list")
     assert [line.split()[0] for line in answer.out.splitlines()] == [s.name for s in scenarios.ALL]
     assert (answer.code, answer.err) == (0, "")
 
 
-def test_list_json_is_one_document_with_how_each_scenario_trains(gradtwin):
-    listed = json.loads(gradtwin("list", "--json").out)
+def test_list_json_is_one_document_with_how_each_scenario_trains(command):
+    listed = json.loads(command("list", "--json").out)
     assert [entry["name"] for entry in listed] == [s.name for s in scenarios.ALL]
     assert listed[5] == {
         "name": "sine_network",
@@ -57,8 +57,8 @@ def test_list_json_is_one_document_with_how_each_scenario_trains(gradtwin):
     assert listed[0]["steps"] is None
 
 
-def test_run_prints_a_table_saves_the_run_and_ends_with_0_when_all_agree(gradtwin, tmp_path):
-    answer = gradtwin("run", "chain_rule", "leaves", "-o", "here")
+def test_run_prints_a_table_saves_the_run_and_ends_with_0_when_all_agree(command, tmp_path):
+    answer = command("run", "chain_rule", "leaves", "-o", "here")
     assert answer.code == 0
     assert answer.err == "Saved in here; `gradtwin report here` makes the page.\n"
     assert answer.out.count("chain_rule") == 2
@@ -70,21 +70,21 @@ def test_run_prints_a_table_saves_the_run_and_ends_with_0_when_all_agree(gradtwi
     ]
 
 
-def test_run_without_a_directory_saves_in_a_new_one_each_time(gradtwin, tmp_path):
+def test_run_without_a_directory_saves_in_a_new_one_each_time(command, tmp_path):
     for _ in range(2):
-        assert gradtwin("run", "leaves", "--dtype", "float32").code == 0
+        assert command("run", "leaves", "--dtype", "float32").code == 0
     assert len(list((tmp_path / "gradtwin-runs").iterdir())) == 2
 
 
-def test_run_json_is_one_document_on_standard_output_and_nothing_else(gradtwin, tmp_path):
-    answer = gradtwin("run", "chain_rule", "--dtype", "float64", "--device", "cpu", "--json", "-o", "here")
+def test_run_json_is_one_document_on_standard_output_and_nothing_else(command, tmp_path):
+    answer = command("run", "chain_rule", "--dtype", "float64", "--device", "cpu", "--json", "-o", "here")
     document = json.loads(answer.out)
     assert document["environment"]["device"] == "cpu"
     assert [record["verdict"]["word"] for record in document["records"]] == ["identical"]
     assert answer.code == 0
 
 
-def test_run_ends_with_1_and_one_sentence_when_the_sides_disagree(gradtwin, monkeypatch):
+def test_run_ends_with_1_and_one_sentence_when_the_sides_disagree(command, monkeypatch):
     honest = twins.load("root_finding").functional.run
 
     def one_step_fewer(statement, **options):
@@ -92,7 +92,7 @@ def test_run_ends_with_1_and_one_sentence_when_the_sides_disagree(gradtwin, monk
         return honest(shorter, **options)
 
     replace_twin(monkeypatch, "root_finding", "functional", one_step_fewer)
-    answer = gradtwin("run", "leaves", "root_finding", "--dtype", "float64", "-o", "here")
+    answer = command("run", "leaves", "root_finding", "--dtype", "float64", "-o", "here")
     assert answer.code == 1
     assert (
         "root_finding (float64): They differ: the functional side recorded 199 steps of the 200 that were "
@@ -118,15 +118,15 @@ def _mutants():
 
 @pytest.mark.parametrize("mutant", _mutants())
 @pytest.mark.parametrize("side", ["imperative", "functional"])
-def test_a_mutant_of_one_twin_makes_the_command_end_with_1(gradtwin, monkeypatch, side, mutant):
+def test_a_mutant_of_one_twin_makes_the_command_end_with_1(command, monkeypatch, side, mutant):
     honest, change = getattr(twins.load("sine_network"), side).run, _mutants()[mutant]
     replace_twin(
         monkeypatch, "sine_network", side, lambda statement, **options: honest(change(statement), **options)
     )
-    assert gradtwin("run", "sine_network", "--dtype", "float64").code == 1
+    assert command("run", "sine_network", "--dtype", "float64").code == 1
 
 
-def test_the_sign_of_one_imperative_gradient_makes_the_command_end_with_1(gradtwin, monkeypatch):
+def test_the_sign_of_one_imperative_gradient_makes_the_command_end_with_1(command, monkeypatch):
     model = imperative.sine_network.model
 
     def mutant(start):
@@ -135,10 +135,10 @@ def test_the_sign_of_one_imperative_gradient_makes_the_command_end_with_1(gradtw
         return network
 
     monkeypatch.setattr(imperative.sine_network, "model", mutant)
-    assert gradtwin("run", "sine_network").code == 1
+    assert command("run", "sine_network").code == 1
 
 
-def test_the_sign_of_one_functional_gradient_makes_the_command_end_with_1(gradtwin, monkeypatch):
+def test_the_sign_of_one_functional_gradient_makes_the_command_end_with_1(command, monkeypatch):
     honest = functional.root_finding.value_and_gradients
 
     def mutant(params):
@@ -148,18 +148,18 @@ def test_the_sign_of_one_functional_gradient_makes_the_command_end_with_1(gradtw
     monkeypatch.setattr(functional.root_finding, "value_and_gradients", mutant)
     jax.clear_caches()  # the step was compiled with the honest gradient
     try:
-        assert gradtwin("run", "root_finding").code == 1
+        assert command("run", "root_finding").code == 1
     finally:
         jax.clear_caches()
 
 
 @pytest.mark.parametrize("side", ["imperative", "functional"])
-def test_run_ends_with_3_when_a_twin_raises_and_still_runs_the_others(gradtwin, monkeypatch, tmp_path, side):
+def test_run_ends_with_3_when_a_twin_raises_and_still_runs_the_others(command, monkeypatch, tmp_path, side):
     def broken(statement, **options):
         raise FloatingPointError("the loss is not finite")
 
     replace_twin(monkeypatch, "leaves", side, broken)
-    answer = gradtwin("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
+    answer = command("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
     assert answer.code == 3
     assert answer.err == (
         "Saved in here; `gradtwin report here` makes the page.\n"
@@ -172,12 +172,12 @@ def test_run_ends_with_3_when_a_twin_raises_and_still_runs_the_others(gradtwin, 
 
 
 def test_a_result_that_lacks_what_the_statement_knows_disagrees_and_the_others_still_run(
-    gradtwin, monkeypatch, tmp_path
+    command, monkeypatch, tmp_path
 ):
     replace_twin(
         monkeypatch, "leaves", "imperative", lambda statement, **options: scenarios.Result(values={})
     )
-    answer = gradtwin("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
+    answer = command("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
     assert answer.code == 1
     assert "leaves (float64): They differ: values." in answer.err
     assert len(read(tmp_path / "here").records) == 2
@@ -193,8 +193,8 @@ def test_a_result_that_lacks_what_the_statement_knows_disagrees_and_the_others_s
         (["report", "--format", "htm"], "no format is called 'htm': did you mean 'html'?"),
     ],
 )
-def test_a_misspelt_name_ends_with_2_and_the_nearest_one(gradtwin, tmp_path, arguments, sentence):
-    answer = gradtwin(*arguments)
+def test_a_misspelt_name_ends_with_2_and_the_nearest_one(command, tmp_path, arguments, sentence):
+    answer = command(*arguments)
     assert (answer.code, answer.out, answer.err) == (2, "", f"gradtwin: {sentence}\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -202,16 +202,16 @@ def test_a_misspelt_name_ends_with_2_and_the_nearest_one(gradtwin, tmp_path, arg
 @pytest.mark.parametrize(
     ("arguments", "hint"), [(["rnu"], "Did you mean 'run'?"), (["run", "--dtpye", "both"], "--dtype")]
 )
-def test_a_misspelt_command_or_option_ends_with_2_and_a_hint(gradtwin, arguments, hint):
-    answer = gradtwin(*arguments)
+def test_a_misspelt_command_or_option_ends_with_2_and_a_hint(command, arguments, hint):
+    answer = command(*arguments)
     assert answer.code == 2
     assert hint in answer.err
     assert "Traceback" not in answer.err
 
 
-def test_asking_for_a_gpu_where_there_is_none_ends_with_2(gradtwin, monkeypatch, tmp_path):
+def test_asking_for_a_gpu_where_there_is_none_ends_with_2(command, monkeypatch, tmp_path):
     monkeypatch.setattr("jax.default_backend", lambda: "cpu")
-    answer = gradtwin("run", "leaves", "--device", "gpu", "-o", "here")
+    answer = command("run", "leaves", "--device", "gpu", "-o", "here")
     assert (answer.code, answer.err) == (
         2,
         "gradtwin: JAX sees no GPU on this machine: ask for the device 'cpu' or 'auto'.\n",
@@ -219,9 +219,9 @@ def test_asking_for_a_gpu_where_there_is_none_ends_with_2(gradtwin, monkeypatch,
     assert not (tmp_path / "here").exists()
 
 
-def test_an_output_that_cannot_be_written_ends_with_2_before_anything_runs(gradtwin, tmp_path):
+def test_an_output_that_cannot_be_written_ends_with_2_before_anything_runs(command, tmp_path):
     (tmp_path / "file").write_text("kept", "utf-8")
-    answer = gradtwin("run", "leaves", "-o", "file/run")
+    answer = command("run", "leaves", "-o", "file/run")
     assert (answer.code, answer.err) == (
         2,
         "gradtwin: cannot write to file/run: Not a directory. Choose another directory with -o.\n",
@@ -229,10 +229,10 @@ def test_an_output_that_cannot_be_written_ends_with_2_before_anything_runs(gradt
     assert (tmp_path / "file").read_text("utf-8") == "kept"
 
 
-def test_an_output_that_holds_a_run_ends_with_2_and_keeps_it(gradtwin, tmp_path):
-    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+def test_an_output_that_holds_a_run_ends_with_2_and_keeps_it(command, tmp_path):
+    command("run", "leaves", "--dtype", "float32", "-o", "here")
     before = (tmp_path / "here" / "records.jsonl").read_bytes()
-    answer = gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    answer = command("run", "leaves", "--dtype", "float32", "-o", "here")
     assert (answer.code, answer.err) == (
         2,
         "gradtwin: here holds a saved run already. Choose another directory with -o.\n",
@@ -240,55 +240,55 @@ def test_an_output_that_holds_a_run_ends_with_2_and_keeps_it(gradtwin, tmp_path)
     assert (tmp_path / "here" / "records.jsonl").read_bytes() == before
 
 
-def test_a_framework_that_is_not_installed_ends_with_2_and_its_name(gradtwin, monkeypatch):
+def test_a_framework_that_is_not_installed_ends_with_2_and_its_name(command, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError("No module named 'optax'", name="optax")
 
     monkeypatch.setattr(runner.twins, "load", missing)
-    answer = gradtwin("run", "leaves")
+    answer = command("run", "leaves")
     assert answer.code == 2
     assert answer.err.endswith("gradtwin: optax is not installed: `make report` sets everything up.\n")
 
 
-def test_report_takes_the_newest_run_by_default(gradtwin, tmp_path):
-    gradtwin("run", "leaves", "--dtype", "float32")
-    gradtwin("run", "chain_rule", "--dtype", "float32")
-    answer = gradtwin("report", "--format", "md", "-o", "-")
+def test_report_takes_the_newest_run_by_default(command, tmp_path):
+    command("run", "leaves", "--dtype", "float32")
+    command("run", "chain_rule", "--dtype", "float32")
+    answer = command("report", "--format", "md", "-o", "-")
     assert answer.code == 0
     assert "## chain_rule" in answer.out
     assert "## leaves" not in answer.out
 
 
-def test_report_writes_beside_the_run_or_where_it_is_told(gradtwin, tmp_path):
-    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
-    assert gradtwin("report", "here").err == "Wrote here/report.html.\n"
-    assert gradtwin("report", "here", "--format", "json", "-o", "there.json").err == "Wrote there.json.\n"
+def test_report_writes_beside_the_run_or_where_it_is_told(command, tmp_path):
+    command("run", "leaves", "--dtype", "float32", "-o", "here")
+    assert command("report", "here").err == "Wrote here/report.html.\n"
+    assert command("report", "here", "--format", "json", "-o", "there.json").err == "Wrote there.json.\n"
     assert json.loads((tmp_path / "there.json").read_text("utf-8"))["records"][0]["scenario"] == "leaves"
 
 
-def test_report_without_any_run_ends_with_4_and_how_to_make_one(gradtwin):
-    answer = gradtwin("report")
+def test_report_without_any_run_ends_with_4_and_how_to_make_one(command):
+    answer = command("report")
     assert (answer.code, answer.err) == (
         4,
         "gradtwin: there is no saved run in gradtwin-runs: `gradtwin run` makes one.\n",
     )
 
 
-def test_report_of_a_damaged_run_ends_with_4_and_writes_nothing(gradtwin, tmp_path):
-    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+def test_report_of_a_damaged_run_ends_with_4_and_writes_nothing(command, tmp_path):
+    command("run", "leaves", "--dtype", "float32", "-o", "here")
     path = tmp_path / "here" / "records.jsonl"
     path.write_bytes(path.read_bytes()[:-9])
-    answer = gradtwin("report", "here")
+    answer = command("report", "here")
     assert answer.code == 4
     assert answer.err.startswith("gradtwin: here/records.jsonl, line 1: not readable as a saved run (")
     assert not (tmp_path / "here" / "report.html").exists()
 
 
-def test_report_of_a_run_edited_by_hand_ends_with_4_and_writes_nothing(gradtwin, tmp_path):
-    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+def test_report_of_a_run_edited_by_hand_ends_with_4_and_writes_nothing(command, tmp_path):
+    command("run", "leaves", "--dtype", "float32", "-o", "here")
     path = tmp_path / "here" / "records.jsonl"
     path.write_text(path.read_text("utf-8").replace('"agrees":true', '"agrees":false', 1), "utf-8")
-    answer = gradtwin("report", "here")
+    answer = command("report", "here")
     assert (answer.code, answer.err) == (
         4,
         "gradtwin: here/records.jsonl, line 1: this record, or something before it or in run.json, was "
@@ -297,9 +297,9 @@ def test_report_of_a_run_edited_by_hand_ends_with_4_and_writes_nothing(gradtwin,
     assert not (tmp_path / "here" / "report.html").exists()
 
 
-def test_report_into_a_place_that_cannot_be_written_ends_with_2(gradtwin):
-    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
-    answer = gradtwin("report", "here", "-o", "nowhere/page.html")
+def test_report_into_a_place_that_cannot_be_written_ends_with_2(command):
+    command("run", "leaves", "--dtype", "float32", "-o", "here")
+    answer = command("report", "here", "-o", "nowhere/page.html")
     assert (answer.code, answer.err) == (
         2,
         "gradtwin: cannot write nowhere/page.html: No such file or directory; choose another file with -o.\n",
@@ -407,10 +407,10 @@ def test_a_closed_standard_output_ends_with_2_and_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [40, 80, 100, 200])
-def test_a_narrow_terminal_gets_whole_columns_or_none(gradtwin, monkeypatch, columns):
+def test_a_narrow_terminal_gets_whole_columns_or_none(command, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("FORCE_COLOR", "1")
-    out = gradtwin("run", "leaves", "--dtype", "float64").out
+    out = command("run", "leaves", "--dtype", "float64").out
     assert "…" not in out
     assert ("Not shown for want of width: " in out) is (columns < 130)
 
@@ -437,10 +437,10 @@ def unchecked(**fields):
     ids=["nothing", "list", "integers", "complex", "float fact", "numpy fact", "no gradient"],
 )
 def test_a_twin_that_returns_what_cannot_be_compared_has_failed_and_the_others_still_run(
-    gradtwin, monkeypatch, tmp_path, result
+    command, monkeypatch, tmp_path, result
 ):
     replace_twin(monkeypatch, "leaves", "functional", lambda statement, **options: result)
-    answer = gradtwin("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
+    answer = command("run", "leaves", "chain_rule", "--dtype", "float64", "-o", "here")
     assert answer.code == 3
     assert "leaves (float64): The functional twin raised TypeError: " in answer.err
     failed, finished = read(tmp_path / "here").records
@@ -448,22 +448,22 @@ def test_a_twin_that_returns_what_cannot_be_compared_has_failed_and_the_others_s
     assert finished.verdict.agrees
 
 
-def test_a_twin_that_exits_has_failed_and_does_not_take_the_command_along(gradtwin, monkeypatch):
+def test_a_twin_that_exits_has_failed_and_does_not_take_the_command_along(command, monkeypatch):
     replace_twin(monkeypatch, "leaves", "imperative", lambda statement, **options: sys.exit(5))
-    assert gradtwin("run", "leaves", "--dtype", "float64").code == 3
+    assert command("run", "leaves", "--dtype", "float64").code == 3
 
 
-def test_a_run_that_disagrees_can_still_be_rendered(gradtwin, monkeypatch):
+def test_a_run_that_disagrees_can_still_be_rendered(command, monkeypatch):
     empty = scenarios.Result(values={}, gradients={"relu": np.ones(3)})
     replace_twin(monkeypatch, "activations", "functional", lambda statement, **options: empty)
-    assert gradtwin("run", "activations", "-o", "here").code == 1
+    assert command("run", "activations", "-o", "here").code == 1
     for kind in ("html", "md", "json"):
-        assert gradtwin("report", "here", "--format", kind).code == 0
+        assert command("report", "here", "--format", kind).code == 0
 
 
-def test_report_does_not_write_over_the_run_it_reads(gradtwin, tmp_path):
-    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
-    answer = gradtwin("report", "here", "-o", "here/records.jsonl")
+def test_report_does_not_write_over_the_run_it_reads(command, tmp_path):
+    command("run", "leaves", "--dtype", "float32", "-o", "here")
+    answer = command("report", "here", "-o", "here/records.jsonl")
     assert (answer.code, answer.err) == (
         2,
         "gradtwin: here/records.jsonl is part of a saved run; choose another file with -o.\n",
@@ -473,38 +473,38 @@ def test_report_does_not_write_over_the_run_it_reads(gradtwin, tmp_path):
     assert {path.name for path in kept} == {"run.json", "records.jsonl", "lessons.json"}
     assert {lesson.FILE, saved.FILE, mutants.FILE} < set(PARTS)
     for name in PARTS:
-        assert gradtwin("report", "here", "-o", f"here/{name}").code == 2
-        assert gradtwin("graph", "leaves", "--format", "json", "-o", f"here/{name}").code == 2
+        assert command("report", "here", "-o", f"here/{name}").code == 2
+        assert command("graph", "leaves", "--format", "json", "-o", f"here/{name}").code == 2
     (tmp_path / "linked").hardlink_to(tmp_path / "here" / "records.jsonl")
-    assert gradtwin("report", "here", "-o", "linked").code == 0
-    assert gradtwin("report", "here", "-o", "/dev/null").code == 0
+    assert command("report", "here", "-o", "linked").code == 0
+    assert command("report", "here", "-o", "/dev/null").code == 0
     assert {path: path.read_bytes() for path in (tmp_path / "here").iterdir()} == kept
 
 
 def test_report_opens_the_page_that_it_wrote_and_says_so_where_there_is_no_browser(
-    gradtwin, tmp_path, monkeypatch
+    command, tmp_path, monkeypatch
 ):
-    gradtwin("run", "leaves", "--dtype", "float32", "-o", "here")
+    command("run", "leaves", "--dtype", "float32", "-o", "here")
     opened = []
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
     page = tmp_path / "here" / "report.html"
-    assert gradtwin("report", "here", "--open").err == "Wrote here/report.html.\n"
+    assert command("report", "here", "--open").err == "Wrote here/report.html.\n"
     assert page.exists()
-    answer = gradtwin("report", "here", "--open")
+    answer = command("report", "here", "--open")
     assert "No browser was found: open here/report.html in yours." in answer.err
     assert (answer.code, opened) == (0, [page.as_uri()] * 2)
     for other in (["--format", "md"], ["-o", "-"], ["--notebook", "there"]):
-        answer = gradtwin("report", "here", "--open", *other)
+        answer = command("report", "here", "--open", *other)
         assert (answer.code, answer.out) == (2, "")
         assert answer.err == "gradtwin: --open opens a page: write one, with --format html and to a file.\n"
     assert len(opened) == 2
 
 
-def test_a_scenario_named_twice_runs_once_and_a_name_in_capitals_gets_its_hint(gradtwin, tmp_path):
-    gradtwin("run", "leaves", "chain_rule", "leaves", "--dtype", "float32", "-o", "here")
+def test_a_scenario_named_twice_runs_once_and_a_name_in_capitals_gets_its_hint(command, tmp_path):
+    command("run", "leaves", "chain_rule", "leaves", "--dtype", "float32", "-o", "here")
     assert [r.scenario for r in read(tmp_path / "here").records] == ["leaves", "chain_rule"]
     assert (
-        gradtwin("run", "LEAVES").err == "gradtwin: no scenario is called 'LEAVES': did you mean 'leaves'?\n"
+        command("run", "LEAVES").err == "gradtwin: no scenario is called 'LEAVES': did you mean 'leaves'?\n"
     )
 
 
@@ -531,34 +531,34 @@ def few(monkeypatch):
 
 
 @pytest.mark.usefixtures("few")
-def test_mutants_prints_the_table_keeps_it_beside_the_run_and_the_report_shows_it(gradtwin, tmp_path):
-    gradtwin("run", "graph_walk", "--dtype", "float64", "-o", "here")
-    answer = gradtwin("mutants", "graph_walk", "-o", "here")
+def test_mutants_prints_the_table_keeps_it_beside_the_run_and_the_report_shows_it(command, tmp_path):
+    command("run", "graph_walk", "--dtype", "float64", "-o", "here")
+    answer = command("mutants", "graph_walk", "-o", "here")
     assert answer.code == 0
     assert "gradient off by 1e-12" in answer.out
     assert "of the other 4 the judge found 4 in both precisions." in answer.out
-    assert gradtwin("report", "here", "--format", "md").code == 0
+    assert command("report", "here", "--format", "md").code == 0
     assert "gradient off by 1e-12 | 2 killed |" in (tmp_path / "here" / "report.md").read_text("utf-8")
 
 
-def test_mutants_json_is_one_document(gradtwin):
-    found = json.loads(gradtwin("mutants", "leaves", "--json").out)
+def test_mutants_json_is_one_document(command):
+    found = json.loads(command("mutants", "leaves", "--json").out)
     assert [m["fates"] for m in found] == [{"float32": "equivalent", "float64": "equivalent"}] * 2
 
 
 @pytest.mark.usefixtures("few")
-def test_a_mutant_that_survives_ends_the_command_with_1(gradtwin, monkeypatch):
+def test_a_mutant_that_survives_ends_the_command_with_1(command, monkeypatch):
     monkeypatch.setattr("compare.judge.rounding.SAFETY", 1e15)
     monkeypatch.setattr("compare.judge.truth.SAFETY", 1e15)
-    answer = gradtwin("mutants", "graph_walk")
+    answer = command("mutants", "graph_walk")
     assert answer.code == 1
     assert "graph_walk: 'gradient off by 1e-9' on the imperative side survived." in answer.err
 
 
-def test_bench_times_variants_saves_them_and_the_report_shows_them_beside_the_run(gradtwin, tmp_path):
-    gradtwin("run", "root_finding", "--dtype", "float64", "-o", "here")
+def test_bench_times_variants_saves_them_and_the_report_shows_them_beside_the_run(command, tmp_path):
+    command("run", "root_finding", "--dtype", "float64", "-o", "here")
     sweep = ("--sweep", "steps=10,20,40")
-    answer = gradtwin(
+    answer = command(
         "bench",
         "root_finding",
         "--variant",
@@ -574,15 +574,15 @@ def test_bench_times_variants_saves_them_and_the_report_shows_them_beside_the_ru
     assert answer.code == 0
     assert "functional: scan" in answer.out
     assert "how the cost grows with steps" in answer.out
-    assert gradtwin("report", "here").code == 0
+    assert command("report", "here").code == 0
     page = (tmp_path / "here" / "report.html").read_text("utf-8")
     assert page.count("as a multiple of") == 2 * 3  # in the figure's caption and in its alternative text
     assert "seconds of a run against steps" in page
     assert "Not measured: GPU." in page
     assert '<a href="#timings">' in page
-    assert gradtwin("report", "here", "--format", "md").code == 0
+    assert command("report", "here", "--format", "md").code == 0
     assert "## Timings" in (tmp_path / "here" / "report.md").read_text("utf-8")
-    assert gradtwin("diff", "here", "here").code == 0
+    assert command("diff", "here", "here").code == 0
 
 
 @pytest.mark.parametrize(
@@ -613,14 +613,14 @@ def test_bench_times_variants_saves_them_and_the_report_shows_them_beside_the_ru
         (("root_finding", "--dtype", "double"), "no dtype is called 'double': choose from float32, float64"),
     ],
 )
-def test_a_bench_of_what_there_is_not_ends_in_one_sentence(gradtwin, arguments, sentence):
-    answer = gradtwin("bench", *arguments)
+def test_a_bench_of_what_there_is_not_ends_in_one_sentence(command, arguments, sentence):
+    answer = command("bench", *arguments)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(f"gradtwin: {sentence}")
 
 
-def test_diff_names_a_verdict_that_changed_and_ends_with_1(gradtwin, monkeypatch):
-    gradtwin("run", "chain_rule", "--dtype", "float64", "-o", "before")
+def test_diff_names_a_verdict_that_changed_and_ends_with_1(command, monkeypatch):
+    command("run", "chain_rule", "--dtype", "float64", "-o", "before")
     honest = twins.load("chain_rule").imperative.run
 
     def wrong(statement, **options):
@@ -628,25 +628,25 @@ def test_diff_names_a_verdict_that_changed_and_ends_with_1(gradtwin, monkeypatch
         return replace(result, gradients={n: -g for n, g in result.gradients.items()})
 
     replace_twin(monkeypatch, "chain_rule", "imperative", wrong)
-    gradtwin("run", "chain_rule", "--dtype", "float64", "-o", "after")
-    answer = gradtwin("diff", "before", "after")
+    command("run", "chain_rule", "--dtype", "float64", "-o", "after")
+    answer = command("diff", "before", "after")
     assert answer.code == 1
     assert "different" in answer.out
     assert answer.err == "1 verdicts changed.\n"
-    assert gradtwin("diff", "before", "after", "--fail-on", "time").code == 0
-    assert "Nothing changed." in gradtwin("diff", "after", "after").out
+    assert command("diff", "before", "after", "--fail-on", "time").code == 0
+    assert "Nothing changed." in command("diff", "after", "after").out
 
 
-def test_diff_of_directories_without_a_run_is_one_sentence(gradtwin, tmp_path):
-    answer = gradtwin("diff", tmp_path, tmp_path)
+def test_diff_of_directories_without_a_run_is_one_sentence(command, tmp_path):
+    answer = command("diff", tmp_path, tmp_path)
     assert answer.code == 4
     assert answer.err == f"gradtwin: {tmp_path} holds neither a saved run nor a bench.\n"
-    assert gradtwin("diff", tmp_path, tmp_path, "--fail-on", "speed").code == 2
+    assert command("diff", tmp_path, tmp_path, "--fail-on", "speed").code == 2
 
 
-def test_a_profiled_bench_leaves_a_trace_of_each_variant(gradtwin, tmp_path):
+def test_a_profiled_bench_leaves_a_trace_of_each_variant(command, tmp_path):
     two = ("--variant", "eager", "--variant", "scan")
-    answer = gradtwin("bench", "root_finding", *two, "--rounds", 1, "--profile", "-o", "here")
+    answer = command("bench", "root_finding", *two, "--rounds", 1, "--profile", "-o", "here")
     assert answer.code == 0
     eager, scan = (
         tmp_path / "here" / "traces" / f"root_finding-float32-cpu-{name}"

@@ -258,14 +258,14 @@ def test_identifiers_are_counted_and_no_metadata_tell_of_when_and_where(chain_ru
     assert counts == list(range(1, len(counts) + 1))
 
 
-def test_a_changed_source_is_refused_and_nothing_is_executed(gradtwin, saved, tmp_path, monkeypatch):
+def test_a_changed_source_is_refused_and_nothing_is_executed(command, saved, tmp_path, monkeypatch):
     run = copied(saved, tmp_path)
     found = lesson.load(run)
     planted = found["leaves"].sources["functional"] + "\nraise SystemExit\n"
     found["leaves"] = replace(found["leaves"], sources={**found["leaves"].sources, "functional": planted})
     lesson.save(run, list(found.values()))
     no_kernel(monkeypatch)
-    answer = gradtwin("report", run, "--notebook", "out")
+    answer = command("report", run, "--notebook", "out")
     assert answer.code == 4
     assert answer.err == (
         "gradtwin: the functional side of leaves has another source than the installed twin: run again.\n"
@@ -282,20 +282,20 @@ def test_sources_that_neither_side_has_a_file_for_are_refused_too(saved, tmp_pat
         chapters(run)
 
 
-def test_a_run_without_lessons_or_without_one_of_them_says_so(gradtwin, saved, tmp_path, monkeypatch):
+def test_a_run_without_lessons_or_without_one_of_them_says_so(command, saved, tmp_path, monkeypatch):
     run = copied(saved, tmp_path)
     no_kernel(monkeypatch)
     lesson.save(run, [lesson.load(run)["chain_rule"]])
-    answer = gradtwin("report", run, "--notebook", "out")
+    answer = command("report", run, "--notebook", "out")
     assert (answer.code, answer.err) == (4, f"gradtwin: {run} holds no lesson of leaves: run again.\n")
     (run / lesson.FILE).unlink()
-    answer = gradtwin("report", run, "--notebook", "out")
+    answer = command("report", run, "--notebook", "out")
     assert (answer.code, answer.err) == (4, f"gradtwin: {run} holds no lessons: run again.\n")
 
 
 @pytest.mark.parametrize("options", [("-o", "page.html"), ("--format", "html")])
-def test_a_file_or_a_format_beside_the_notebooks_is_a_usage_error(gradtwin, saved, options):
-    answer = gradtwin("report", saved, "--notebook", "out", *options)
+def test_a_file_or_a_format_beside_the_notebooks_is_a_usage_error(command, saved, options):
+    answer = command("report", saved, "--notebook", "out", *options)
     assert answer.code == 2
     assert answer.err == (
         "gradtwin: --notebook names a place and a format of its own: leave out -o and --format.\n"
@@ -304,11 +304,11 @@ def test_a_file_or_a_format_beside_the_notebooks_is_a_usage_error(gradtwin, save
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence_before_anything_is_executed(
-    gradtwin, saved, monkeypatch
+    command, saved, monkeypatch
 ):
     no_kernel(monkeypatch)
     Path("taken").write_text("", "utf-8")
-    answer = gradtwin("report", saved, "--notebook", "taken")
+    answer = command("report", saved, "--notebook", "taken")
     assert answer.code == 2
     assert answer.err == "gradtwin: cannot write to taken: File exists; choose another directory.\n"
 
@@ -316,27 +316,27 @@ def test_a_place_that_cannot_be_written_is_one_sentence_before_anything_is_execu
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(notebook, "TemporaryFile", forbidden)
-    answer = gradtwin("report", saved, "--notebook", "there")
+    answer = command("report", saved, "--notebook", "there")
     assert answer.code == 2
     assert answer.err == "gradtwin: cannot write to there: Permission denied; choose another directory.\n"
 
 
-def test_a_kernel_that_does_not_start_is_one_sentence(gradtwin, saved, tmp_path, monkeypatch):
+def test_a_kernel_that_does_not_start_is_one_sentence(command, saved, tmp_path, monkeypatch):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "ipykernel_launcher.py").write_text("raise SystemExit(1)", "utf-8")
     monkeypatch.syspath_prepend(broken)
-    answer = gradtwin("report", saved, "--notebook", "out")
+    answer = command("report", saved, "--notebook", "out")
     assert answer.code == 2
     assert re.fullmatch(r"gradtwin: no kernel starts that would execute the notebook: .+\.\n", answer.err)
     assert list(Path("out").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["jupytext", "nbclient", "ipykernel"])
-def test_what_is_not_installed_is_named_with_its_remedy(gradtwin, saved, monkeypatch, name):
+def test_what_is_not_installed_is_named_with_its_remedy(command, saved, monkeypatch, name):
     no_kernel(monkeypatch)
     monkeypatch.setitem(sys.modules, name, None)
-    answer = gradtwin("report", saved, "--notebook", "out")
+    answer = command("report", saved, "--notebook", "out")
     assert answer.code == 2
     assert answer.err == f"gradtwin: {name} is not installed: `pip install 'gradtwin[teach]'` brings it.\n"
 
@@ -403,7 +403,7 @@ print("never reached")
 
 
 def test_a_twin_that_raises_is_written_with_its_error_and_whatever_a_source_holds_stays_in_its_cell(
-    gradtwin, saved, tmp_path, monkeypatch
+    command, saved, tmp_path, monkeypatch
 ):
     run = hostile_twin(tmp_path, monkeypatch, saved, TWIN)
     # Other kernels, start-up files and packages that lie about are not for us.
@@ -420,7 +420,7 @@ def test_a_twin_that_raises_is_written_with_its_error_and_whatever_a_source_hold
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "ipython/profile_default/startup/00.py"))
 
-    answer = gradtwin("report", run, "--notebook", "out")
+    answer = command("report", run, "--notebook", "out")
     assert answer.code == 3
     assert answer.err == "out/01_leaves.ipynb: a cell raised ValueError: one two.\nWrote 1 notebook to out.\n"
     book = nbformat.read("out/01_leaves.ipynb", as_version=4)

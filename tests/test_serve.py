@@ -254,11 +254,11 @@ def test_a_port_in_use_is_one_sentence_with_the_remedy_and_2(tmp_path):
 
 
 @pytest.fixture
-def serving(gradtwin):
+def serving(command):
     """The command up to where it would serve; returns its code and what it said."""
 
     def call(*arguments):
-        answer = gradtwin("serve", *arguments)
+        answer = command("serve", *arguments)
         return answer.code, answer.err
 
     return call

@@ -93,7 +93,13 @@ def _relu_at_zero(local: Local) -> str:
     apart = np.abs(local.left - local.right) > local.budget
     if not local.backward or not apart.any() or apart.all():
         return ""
+    masks = all(np.isin(side, (0, 1)).all() for side in (local.left, local.right))
     zero = any(np.all(x[apart] == 0) and not np.all(x == 0) for x in local.like)
+    if masks and zero:
+        return (
+            f"they differ only at {int(apart.sum())} entries of {apart.size}, where the input is exactly 0 "
+            "and one side passes the gradient on, the other not"
+        )
     for slope in local.like:
         for one, other in ((local.left, local.right), (local.right, local.left)):
             for share in (0.5, 1.0):
@@ -138,14 +144,16 @@ def _gelu(local: Local) -> str:
     if local.backward:
         return ""
     for x in local.like:
-        exact = x * 0.5 * special.erfc(-x / np.sqrt(2))
-        tanh = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-        for left, right, words in (
-            (exact, tanh, "exact on the imperative side and its tanh approximation on the functional"),
-            (tanh, exact, "the tanh approximation on the imperative side and exact on the functional"),
-        ):
-            if local.same(local.left, left) and local.same(local.right, right):
-                return f"gelu is {words}"
+        exact = special.erfc(-x / np.sqrt(2))
+        tanh = 1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+        # Twice the share of x that is passed on, that share, or what is passed on.
+        for part in (1.0, 0.5, 0.5 * x):
+            for left, right, words in (
+                (exact, tanh, "exact on the imperative side and its tanh approximation on the functional"),
+                (tanh, exact, "the tanh approximation on the imperative side and exact on the functional"),
+            ):
+                if local.same(local.left, part * left) and local.same(local.right, part * right):
+                    return f"gelu is {words}"
     return ""
 
 
@@ -173,7 +181,7 @@ def _transposed(local: Local) -> str:
             if x is weight or not x.ndim or x.shape[-1] != len(weight):
                 continue
             plain, turned = x @ weight, x @ weight.T
-            for one, other in ((plain, turned), (turned, plain)):
+            for one, other in ((plain, turned), (turned, plain), (plain.T, turned.T), (turned.T, plain.T)):
                 if one.shape == left.shape and local.same(left, one) and local.same(right, other):
                     return "with its square weight transposed, the functional side computes the same"
     return ""
@@ -209,7 +217,7 @@ _ROOTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def _epsilon_place(local: Local) -> str:
     small = sorted({n for n in local.numbers if 0 < n < 0.1})  # noqa: PLR2004  # no epsilon is larger
-    bases = [v for v in local.like if np.all(v >= 0)]
+    bases = [base for v in local.like if np.all(v >= 0) for base in (v, v**2)]
     for variance, inside, outside in product(bases, small, small):
         within, without = np.sqrt(variance + inside), np.sqrt(variance) + outside
         for one, other, words in (
@@ -235,7 +243,7 @@ def _momentum(local: Local) -> str:
         for side in (local.left, local.right):
             share = float(np.median((side - old)[way != 0] / way[way != 0]))
             steps.append(share if local.same(side, old + share * way) else np.nan)
-        if np.isclose(sum(steps), 1) and not np.isclose(steps[0], steps[1]):
+        if np.isclose(sum(steps), 1) and not np.isclose(steps[0], steps[1]) and 0 < steps[0] < 1:
             return (
                 f"the running value moves {steps[0]:.6g} of the way to the new one on the imperative side, "
                 f"{steps[1]:.6g} on the functional: one side's momentum is one minus the other's"
@@ -293,6 +301,8 @@ def _scaling(local: Local) -> str:
 
 def _padding(local: Local) -> str:
     left, right = local.left, local.right
+    if not any(word in name for name in local.operations for word in ("conv", "pad")):
+        return ""
     for axis in range(left.ndim):
         for shift in (1, 2, 3, -1, -2, -3):
             length = left.shape[axis]

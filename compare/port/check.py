@@ -31,13 +31,21 @@ class PairVerdict:
         verdict: the judge's.
         map: which parameter is which.
         faults: where the sides part, in the order of the data; empty if they agree, or nobody asked.
+        sought: whether somebody did.
         notes: what else is to be said, a sentence each.
     """
 
     verdict: Verdict
     map: Map
     faults: tuple[Fault, ...] = ()
+    sought: bool = True
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The verdict in words, with where the sides part."""
+        from compare.port import describe  # noqa: PLC0415  # it knows what a verdict is
+
+        return describe.text(self, sought=self.sought)
 
     @property
     def word(self) -> Word:
@@ -118,17 +126,23 @@ class Pair:
         losses = loss or (None, None)
         self.left = twins.port("imperative", imperative, self.arguments, loss=losses[0])
         self.parameters = {n: as_array(a) for n, a in (params or {}).items()} or dict(self.left.parameters)
+        _refuse_names(self.parameters, self.left.parameters)
         _refuse_values(self.parameters, self.arguments.arrays)
         first = self._twice()
-        own = pytree is None and params is not None
         self.right = twins.port(
             "functional",
             functional,
             self.arguments,
             loss=losses[1],
-            pytree=dict(self.parameters) if own else pytree,
+            pytree=pytree,
+            shared=dict(self.parameters) if params else None,
             updates=bool(first.updates),
         )
+        if self.parameters and not self.right.parameters:
+            raise UnusablePortError(
+                f"the imperative side has parameters ({', '.join(list(self.parameters)[:3])}, …) and the "
+                "functional side none: give its pytree."
+            )
         self.map = self._matched(map)
         self.notes: tuple[str, ...] = ()
         self.fixed = frozenset(self.left.buffers)
@@ -181,8 +195,8 @@ class Pair:
             locate: whether to look for the operations that differ, if the sides do.
         """
         found = self.trial.verdict(dtype)
-        faults = tuple(self.faults()) if locate and found.word == "different" else ()
-        return PairVerdict(found, self.map, faults, self.notes)
+        faults = self.faults if locate and found.word == "different" else ()
+        return PairVerdict(found, self.map, faults, locate, self.notes)
 
     @cached_property
     def trial(self) -> Trial:
@@ -244,7 +258,8 @@ class Pair:
             there[where] = there[where] + block if add else block
         return made
 
-    def faults(self) -> Sequence[Fault]:
+    @cached_property
+    def faults(self) -> tuple[Fault, ...]:
         """Where the sides part."""
         arrays, parameters = self.arguments.arrays, self.parameters
         held = self.converted(parameters)
@@ -270,11 +285,27 @@ class Pair:
         locator = Locator(
             lambda dtype, **options: self.left.record(parameters, arrays, dtype, self.device, **options),
             lambda dtype, **options: self.right.record(held, arrays, dtype, self.device, **options),
+            lambda trace, steps, values: self.right.replay(trace, steps, values, "float64", self.device),
             {name: self._counterparts(name) for name in names.values()},
             unlike,
+            self._expected,
             sum(a.size for a in (*parameters.values(), *arrays.values()) if of_float(a)),
         )
-        return list(locator.faults())
+        return tuple(locator.faults())
+
+    def _expected(self, outputs: Arrays) -> Arrays:
+        """What the functional trace's outputs should be, given those of the imperative one."""
+        made = {n: a for n, a in outputs.items() if not n.startswith(("gradients.", "updates."))}
+        slopes = {n.removeprefix("gradients."): a for n, a in outputs.items() if n.startswith("gradients.")}
+        made |= {f"gradients.{n}": slopes[n] for n in self.arguments.arrays if n in slopes}
+        for kind in ("gradients", "updates"):
+            there = {n.removeprefix(f"{kind}."): a for n, a in outputs.items() if n.startswith(f"{kind}.")}
+            whole = {n: there.get(n, np.zeros(a.shape)) for n, a in self.parameters.items()}
+            paths = {p.functional for p in self.map.pieces if p.imperative in there}
+            tied = {p.functional for p in self.map.pieces if p.imperative in self.map.tied["imperative"]}
+            laid = to_functional(whole, self.map, like=self.right.parameters)
+            made |= {f"{kind}.{path}": laid[path] for path in paths - tied}
+        return made
 
     def _counterparts(self, name: str) -> Sequence[str]:
         """What the functional trace calls an output of the imperative one."""
@@ -314,6 +345,18 @@ def _updated(arrays: Arrays) -> dict[str, np.ndarray]:
 
 def _wide(arrays: Arrays) -> Arrays:
     return {name: array.astype(np.float64) if of_float(array) else array for name, array in arrays.items()}
+
+
+def _refuse_names(given: Arrays, own: Arrays) -> None:
+    """Refuse parameters that are not those of the module."""
+    for name in given.keys() ^ own.keys() if own else ():
+        what = "has no parameter" if name in given else "is given no parameter"
+        raise UnusablePortError(f"the imperative module {what} called {name}: give what state_dict() has.")
+    for name, array in own.items():
+        if given[name].shape != array.shape:
+            raise UnusablePortError(
+                f"{name} has the shape {given[name].shape}, and {array.shape} in the imperative module."
+            )
 
 
 def _refuse_values(parameters: Arrays, arrays: Arrays) -> None:

@@ -1,6 +1,5 @@
 """Puts what is said of a pair into words, and into a document; and what a side raised."""
 
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from os import path, sep
@@ -11,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from compare.judge import SIDES
+from compare.port.mapping import SIDES
 from compare.record import encode
 from compare.words import difference, percent, small, told
+from scenarios.sources import _libraries
 from scenarios.trace import Source
 
 if TYPE_CHECKING:
     from compare.port.check import PairVerdict
     from compare.port.locate import Fault, Site
     from compare.port.mapping import Map
+
+#: Which side goes on with a value that the other one changes.
+_IDLE = {"missing": "functional", "extra": "imperative"}
 
 #: Of quantities, guesses and left-overs no more than these are listed.
 _MOST = 10
@@ -30,15 +33,13 @@ _ANCESTORS = 3
 _HEADS = {
     "another value": "both sides compute this, and differently",
     "another order": "both sides have these entries, at other places",
-    "missing": "the functional side goes on with {functional}, without what the imperative side does at "
-    "{imperative}",
-    "extra": "the functional side does something at {functional}, where the imperative side goes on with "
-    "{imperative}",
+    "missing": "the functional side goes on without what the imperative side does",
+    "extra": "the functional side does what the imperative side does not",
 }
 
 
 def text(verdict: "PairVerdict", *, sought: bool = True) -> str:
-    """What is said of a pair: the judge's word and sentence, a block a fault, then what is to be known besides.
+    """What is said of a pair: the judge's word and sentence, a block a fault, then what else is known.
 
     Args:
         verdict: what is said.
@@ -93,27 +94,34 @@ def exception(error: BaseException) -> str:
     return f"{type(error).__name__}: {first.rstrip('.')}" if first else type(error).__name__
 
 
-def side(error: BaseException) -> str:
+def raised_by(error: BaseException) -> str:
     """Which side raised an exception; empty if none did."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     return next((name.partition(".")[0] for name in reversed(modules) if name in _PORTS), "")
 
 
-def users(error: BaseException) -> BaseException:
-    """The exception with nothing but the user's own lines in its traceback, and in those of its causes.
+def trim(error: BaseException) -> None:
+    """Leave nothing but the user's own lines in the traceback of an exception, and of its causes; in place.
 
     Where there are none, what lies below ours is left.
     """
     cause: BaseException | None = error
     while cause is not None:
         cause.__traceback__ = _trimmed(cause.__traceback__)
+        if hasattr(cause, "__notes__"):  # JAX says that it has removed some of its own
+            cause.__notes__ = [note for note in cause.__notes__ if "JAX_TRACEBACK_FILTERING" not in note]
         cause = cause.__cause__ or cause.__context__
-    return error
 
 
 def traceback(error: BaseException) -> str:
-    """The user's part of a traceback, as Python prints it."""
-    return "".join(format_exception(users(error), chain=False)).rstrip()
+    """The user's part of a traceback, as Python prints it; the exception is trimmed to it.
+
+    Empty where there is none, and the exception is a line.
+    """
+    trim(error)
+    if error.__traceback__ is None and "\n" not in str(error):
+        return ""
+    return "".join(format_exception(error, chain=False)).rstrip()
 
 
 _PORTS = {f"{name}.port" for name in SIDES}
@@ -124,7 +132,7 @@ def _trimmed(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None:
         steps = [] if _is_in(trace, _ours()) else [*steps, trace]
         trace = trace.tb_next
-    kept = [step for step in steps if not _is_in(step, _libraries())] or steps
+    kept = [step for step in steps if not _is_in(step, ("<", *_libraries()))] or steps
     made = None
     for step in reversed(kept):
         made = TracebackType(made, step.tb_frame, step.tb_lasti, step.tb_lineno)
@@ -141,37 +149,31 @@ def _ours() -> tuple[str, ...]:
     return tuple(f"{root / name}{sep}" for name in ("compare", "scenarios", *SIDES))
 
 
-@cache
-def _libraries() -> tuple[str, ...]:
-    """Where libraries are installed, and what is in no file."""
-    paths = sysconfig.get_paths()
-    return ("<", *(f"{paths[name]}{sep}" for name in ("purelib", "platlib", "stdlib", "platstdlib")))
-
-
 def _fault(number: int, fault: "Fault") -> str:
     sites = {side: getattr(fault, side) for side in SIDES}
-    head = _HEADS[fault.kind].format(**{side: _site(site) for side, site in sites.items()})
     dtypes = len({site.dtype for site in sites.values()}) > 1
-    rows = [
-        (side, f"{_site(site)}, {site.shape}{f' {site.dtype}' if dtypes else ''}")
+    rows: list[tuple[str, str]] = [
+        (side, f"{'goes on with ' if _IDLE.get(fault.kind) == side else ''}{_site(site, dtype=dtypes)}")
         for side, site in sites.items()
     ]
     rows += [("apart", _apart(fault)), ("cause", _cause(fault))]
-    rows += [("same before", f"{_site(a)} = {_site(b)}") for a, b in fault.ancestors[:_ANCESTORS]]
+    before = [dict.fromkeys(map(_site, pair)) for pair in fault.ancestors[:_ANCESTORS]]
+    rows += [("same before", " = ".join(names)) for names in before]
     if fault.places > 1:
         rows.append(("repeated", f"the same lines ran {fault.places} times"))
     width = max(len(name) for name, _ in rows)
-    lines = [f"{number}. {fault.phase}, {fault.kind}: {head}"]
+    lines = [f"{number}. {fault.phase}, {fault.kind}: {_HEADS[fault.kind]}"]
     return "\n".join([*lines, *(f"   {name:{width}}  {said}" for name, said in rows)])
 
 
-def _site(site: "Site") -> str:
-    """An operation, its modules and the user's line; of a value that was given, its name too."""
+def _site(site: "Site", *, dtype: bool = False) -> str:
+    """An operation, its modules, the user's line and the shape; of a value that was given, its name too."""
     what = site.operation or site.value or "a constant"
     if site.operation and site.value:
         what = f"{site.value} (taken by {site.operation})"
     within = f" in {'.'.join(site.group)}" if site.group else ""
-    return f"{what}{within}{f' at {at(site.source)}' if site.source.file else ''}"
+    line = f" at {at(site.source)}" if site.source.file else ""
+    return f"{what}{within}{line}, {site.shape}{f' {site.dtype}' if dtype else ''}"
 
 
 def _apart(fault: "Fault") -> str:
@@ -205,7 +207,9 @@ def _of_map(by: "Map") -> Iterator[str]:
         left: Sequence[Any] = by.left_over[side]
         if left:
             yield f"Without a counterpart on the other side, of the {side} one:"
-            yield from _some([f"  {entry.name} {by.shapes[side][entry.name]}: {entry.reason}" for entry in left])
+            yield from _some(
+                [f"  {entry.name} {by.shapes[side][entry.name]}: {entry.reason}" for entry in left]
+            )
     yield from by.notes
 
 

@@ -3,11 +3,12 @@
 Objects are the user's own code, which is run. Files of arrays are only read: nothing in them is executed.
 """
 
+import inspect
 import pkgutil
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -64,7 +65,7 @@ def target(text: str) -> object:
     for part in path.split("."):
         if not hasattr(found, part):
             names = [known for known in dir(found) if not known.startswith("_")]
-            raise LoadError(f"{place} has no {path}: there is no '{part}'{nearest(part, names)}.")
+            raise LoadError(f"{place} has no {path}: there is no '{part}'{_nearest(part, names)}")
         found = getattr(found, part)
     if not name.endswith("()"):
         if isinstance(found, type):
@@ -152,6 +153,12 @@ def arguments(path: Path | str) -> tuple[np.ndarray, ...]:
     return tuple(held.values())
 
 
+def wants_pytree(left: object, right: object) -> bool:
+    """Whether a module of PyTorch has parameters, and its port is a function, which has none."""
+    state = getattr(left, "state_dict", None)
+    return callable(state) and bool(state()) and inspect.isroutine(getattr(right, "__wrapped__", right))
+
+
 def _module(place: str) -> ModuleType:
     """The module of that name, or in that file."""
     here = str(Path.cwd())
@@ -170,7 +177,7 @@ def _module(place: str) -> ModuleType:
         parent, _, _ = missing.rpartition(".")
         paths = getattr(sys.modules.get(parent), "__path__", []) if parent else [here]
         names = [module.name for module in pkgutil.iter_modules(paths, f"{parent}." if parent else "")]
-        raise LoadError(f"there is no module {missing!r}{nearest(missing, names)}.") from None
+        raise LoadError(f"there is no module {missing!r}{_nearest(missing, names)}") from None
     except (Exception, SystemExit) as error:
         raise _raised(place, error) from error
 
@@ -179,7 +186,7 @@ def _file(path: Path) -> ModuleType:
     """The module in a file, as which no other file is known; what lies beside it can be imported."""
     if not path.is_file():
         names = [str(other) for other in path.parent.glob("*.py")]
-        raise LoadError(f"there is no file {path}{nearest(str(path), names)}.")
+        raise LoadError(f"there is no file {path}{_nearest(str(path), names)}")
     place = path.resolve()
     for held in (sys.modules.get(path.stem), sys.modules.get(str(place))):
         if held is not None and place == Path(getattr(held, "__file__", None) or "").resolve():
@@ -215,6 +222,11 @@ def _raised(what: str, error: BaseException) -> LoadError:
     return LoadError(f"{what} raised {exception(error)}{line}.")
 
 
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence on what there is not."""
+    return nearest(name, names) or "."
+
+
 def _look(path: Path) -> None:
     """Refuse what is no file of arrays by what it is, whatever it is called."""
     try:
@@ -222,8 +234,8 @@ def _look(path: Path) -> None:
             head = file.read(9)
     except OSError as error:
         names = [str(other) for other in path.parent.glob("*") if other.suffix.lower() in _READERS]
-        close = nearest(str(path), names) if isinstance(error, FileNotFoundError) else ""
-        raise LoadError(f"{path} cannot be read: {error.strerror}{close}.") from None
+        close = _nearest(str(path), names) if isinstance(error, FileNotFoundError) else "."
+        raise LoadError(f"{path} cannot be read: {error.strerror}{close}") from None
     if not head:
         raise LoadError(f"{path} is empty: write the arrays again, with numpy.savez.")
     if path.suffix.lower() in _PICKLES or _is_pickle(path, head):
@@ -236,8 +248,8 @@ def _look(path: Path) -> None:
 
 
 def _is_pickle(path: Path, head: bytes) -> bool:
-    """Whether a file starts as a pickle does, or is an archive that holds one, as ``torch.save`` writes it."""
-    if head[0] == 0x80 and head[1:2] in {b"\2", b"\3", b"\4", b"\5"}:
+    """Whether a file starts as a pickle does, or is an archive with one, as ``torch.save`` writes it."""
+    if head[:2] in {b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"}:
         # So does a safetensors file, if its header has the length for it.
         return head[8:9] != b"{" or int.from_bytes(head[:8], "little") > path.stat().st_size
     if head[:2] != b"PK" or not zipfile.is_zipfile(path):
@@ -247,10 +259,12 @@ def _is_pickle(path: Path, head: bytes) -> bool:
 
 
 def _npz(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    opened = np.load(path, allow_pickle=False)
-    if isinstance(opened, np.ndarray):
-        raise LoadError(f"{path} holds one array without a name: write it with numpy.savez(path, name=array).")
-    with opened as archive:
+    with path.open("rb") as file:  # numpy leaves its own open where the archive is damaged
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise LoadError(
+                f"{path} holds one array without a name: write it with numpy.savez(path, name=array)."
+            )
         for name in archive.files:
             array = archive[name]
             if not isinstance(array, np.ndarray):
@@ -263,7 +277,9 @@ def _safetensors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     told: list[tuple[str, dict[str, Any]]] = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     for name, entry in told:
         if entry["dtype"] not in _DTYPES:
-            raise LoadError(f"{path}: {name} is of {entry['dtype']}: convert it to float32, say, and save again.")
+            raise LoadError(
+                f"{path}: {name} is of {entry['dtype']}: convert it to float32, say, and save again."
+            )
         yield name, np.frombuffer(entry["data"], np.dtype(_DTYPES[entry["dtype"]])).reshape(entry["shape"])
 
 
@@ -282,7 +298,9 @@ def _nested(path: str, held: dict[str, np.ndarray]) -> object:
         for key in keys[:-1]:
             branch = branch.setdefault(key, {}) if isinstance(branch, dict) else None
         if not keys or not isinstance(branch, dict) or keys[-1] in branch:
-            raise LoadError(f"{path}: {name} stands where another name has something: give each a path of its own.")
+            raise LoadError(
+                f"{path}: {name} stands where another name has something: give each a path of its own."
+            )
         branch[keys[-1]] = array
     return _listed(path, root)
 
@@ -295,5 +313,7 @@ def _listed(path: str, branch: Any) -> Any:  # noqa: ANN401  # any tree
     if not any(isinstance(key, int) for key in made):
         return made
     if set(made) != set(range(len(made))):
-        raise LoadError(f"{path}: the places {', '.join(map(str, made))} of a list are not 0 to {len(made) - 1}.")
+        raise LoadError(
+            f"{path}: the places {', '.join(map(str, made))} of a list are not 0 to {len(made) - 1}."
+        )
     return [made[place] for place in range(len(made))]

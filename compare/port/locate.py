@@ -11,6 +11,7 @@ other.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from compare.judge.trees import gap
 from compare.port.alignment import Lost, Prints, lost, mirrored, partners, prints
 from compare.port.causes import Local, cause
 from compare.port.layout import nearest
-from scenarios.trace import Fingerprint, Operation, Source, Trace
+from scenarios.trace import Fingerprint, Operation, Source, Trace, fingerprint
 
 #: No more faults than these are looked for in one pair.
 MOST_FAULTS = 32
@@ -29,6 +30,12 @@ _REACH = 24
 
 #: Layouts of a value that are tried.
 _LAYOUTS = 2
+
+#: So many operations after a value are carried out to see whether it mends them,
+_AHEAD = 48
+
+#: and so many values that agree then prove it.
+_CONVINCED = 2
 
 Phase = Literal["forward", "backward"]
 Kind = Literal["another value", "missing", "extra", "another order"]
@@ -46,6 +53,10 @@ class Recorded(Protocol):
         **options: Any,  # noqa: ANN401  # those that the side has
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """As the side's own ``Port.record``, with the parameters and the arguments in place."""
+
+
+#: Carries operations of a functional trace out again, from values by index, as ``Port.replay`` does.
+Replayed = Callable[[Trace, Sequence[int], Mapping[int, np.ndarray]], Iterator[tuple[int, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,8 @@ class Fault:
         phase: of the computation.
         imperative: the operation on that side.
         functional: on the other.
+        goes_on: by side, the operation that takes the value where nothing is done to it, as for ``missing``
+            on the functional side.
         region: by side, the operations between what agrees and what does not, in order.
         ancestors: the nearest values that agree, as they are called on either side.
         local: largest absolute difference when both are given the same.
@@ -94,6 +107,8 @@ class Fault:
         places: how often the same lines ran.
         left: the imperative side's value.
         right: what the functional side makes of the same inputs.
+        steps: by side, what was carried out in the region, to be carried out again.
+        given: by side and index, the values that it was carried out on.
         cause: what makes the difference vanish when it is changed; empty if nothing that was tried does.
         evidence: what was found of it.
     """
@@ -102,6 +117,7 @@ class Fault:
     phase: Phase
     imperative: Site
     functional: Site
+    goes_on: Mapping[str, Site]
     region: Mapping[str, tuple[Site, ...]]
     ancestors: tuple[tuple[Site, Site], ...]
     local: float
@@ -110,6 +126,9 @@ class Fault:
     places: int
     left: np.ndarray
     right: np.ndarray
+    steps: Mapping[str, tuple[Operation, ...]]
+    given: Mapping[str, Mapping[int, np.ndarray]]
+    ends: Mapping[str, int]
     cause: str = ""
     evidence: str = ""
 
@@ -121,8 +140,10 @@ class Locator:
         self,
         imperative: Recorded,
         functional: Recorded,
+        replay: Replayed,
         counterparts: Mapping[str, Sequence[str]],
         differing: Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Sequence[str]],
+        expected: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
         entries: int,
     ) -> None:
         """Record both sides in two precisions.
@@ -130,17 +151,21 @@ class Locator:
         Args:
             imperative: one side.
             functional: the other.
+            replay: carries operations of the other out again.
             counterparts: by the name of an output of the imperative trace, those of the functional one.
             differing: of the outputs of both traces, the names of those (of the imperative side) that differ.
+            expected: what the functional outputs should be, given the imperative ones.
             entries: how many floating-point numbers go in.
         """
         self.sides: dict[str, Recorded] = {"imperative": imperative, "functional": functional}
-        self.counterparts, self.differing, self.entries = counterparts, differing, entries
+        self.replay, self.entries = replay, entries
+        self.counterparts, self.differing = counterparts, differing
         self.opened: frozenset[str] = frozenset()
         self.left, self.told = self._recorded()
         self.right, _ = functional("float64")
         _, kept = imperative("float64", want=[self.left.outputs[name] for name in counterparts])
         self.outputs = {name: kept[self.left.outputs[name]] for name in counterparts}
+        self.expected = {name: fingerprint(array) for name, array in expected(self.outputs).items()}
         self.lower = functional("float32")[0]
 
     def _recorded(self) -> tuple[Trace, Prints]:
@@ -152,6 +177,10 @@ class Locator:
         """Values by their indices; of the functional side with some of them put in place."""
         options = {"opened": self.opened} if side == "imperative" else {"put": put or {}}
         return self.sides[side]("float64", want=want, **options)[1]
+
+    def _within(self, finer: Fault, fault: Fault) -> bool:
+        """Whether a fault lies upstream of another one."""
+        return finer.ends["functional"] in self.right.above([fault.ends["functional"]])
 
     def _open(self, region: Sequence[Site]) -> bool:
         """Note the steps of these operations from now on; False if there are none."""
@@ -174,7 +203,9 @@ class Locator:
             if found is None:
                 return
             if self._open(found[0].region["imperative"]):
-                found = _State(self, puts).search() or found
+                finer = _State(self, puts).search()
+                if finer is not None and self._within(finer[0], found[0]):
+                    found = finer
             fault, more = found
             puts |= more
             lines = (fault.imperative.source, fault.functional.source)
@@ -215,11 +246,63 @@ class _State:
 
     def search(self) -> tuple[Fault, Puts] | None:
         """The first place at which the imperative side's value mends what follows, and what to put there."""
+        second: tuple[int, int, np.ndarray] | None = None
         for t, j in self._candidates():
-            mended = self._mended(t, j)
-            if mended is not None:
-                return self._fault(t, j, mended)
-        return None
+            for laid in self._laid(t, j):
+                agreeing = self._agreeing(t, j, laid)
+                if agreeing >= _CONVINCED:
+                    return self._fault(*self._refined(t, j, laid))
+                if agreeing and second is None:
+                    second = t, j, laid
+        # That one value agrees is little, but all where another fault follows at once.
+        return None if second is None else self._fault(*self._refined(*second))
+
+    def _refined(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray]:
+        """The first pair upstream that makes the pair agree in its turn."""
+        ours, theirs = (
+            [v for v in _around(trace, missing, value) if not constant[v]]
+            for trace, missing, value, constant in (
+                (self.left, self.lefts, t, self.told.constant),
+                (self.right, self.rights, j, self.heard.constant),
+            )
+        )
+        self._fetch("imperative", ours)
+        self._fetch("functional", theirs)
+        for a in ours:
+            for b in theirs:
+                if (a, b) == (t, j) or self.right.values[b].print.size != self.left.values[a].print.size:
+                    continue
+                for put in self._laid(a, b, turned=True):
+                    if self._reproduces(b, put, j, laid):
+                        return self._climbed(a, b, put)
+        return self._climbed(t, j, laid)
+
+    def _reproduces(self, b: int, put: np.ndarray, j: int, laid: np.ndarray) -> bool:
+        """Whether the functional side computes this value at ``j`` if that one is put at ``b``."""
+        if b == j:
+            return False
+        above, reached, steps = self.right.above([j]), {b}, []
+        for index, operation in enumerate(self.right.operations):
+            if reached.intersection(operation.inputs) and above.intersection(operation.outputs):
+                reached |= set(operation.outputs)
+                steps.append(index)
+        if j not in reached:
+            return False
+        needed = {v for index in steps for v in self.right.operations[index].inputs} - reached
+        held = self.whole.values("functional", needed, self.puts)
+        made = dict(self.whole.replay(self.right, steps, {**held, b: put}))
+        return bool(gap(_number(made[j]), _number(laid)).absolute <= self.heard.budget[j])
+
+    def _climbed(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray]:
+        """The first pair upstream of a pair of the same entries in another order that mends it too."""
+        if t in self.lefts.values or j in self.rights.values:
+            return t, j, laid
+        for a in self.left.inputs(t):
+            for b in self.right.inputs(j):
+                for put in self._laid(a, b) if b in self.forth[a] else ():
+                    if self._reproduces(b, put, j, laid):
+                        return self._climbed(a, b, put)
+        return t, j, laid
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
         """Pairs of values of one size, those first that are earliest on the imperative side."""
@@ -227,23 +310,22 @@ class _State:
         chains = sorted({v for root in roots for v in list(self.rights.chain(root))[:_REACH]})
         edges = sorted(v for v in self.rights.boundary if not self.heard.constant[v])
         for root in self.lefts.roots:
-            given = sorted(v for v in self.left.inputs(root) if not self.told.constant[v])
-            chain = list(self.lefts.chain(root))[:_REACH]
-            for t in (*given, *chain):
-                size = self.told_size(t)
-                others = (*edges, *chains)
-                for j in others:
-                    if self.right.values[j].print.size == size:
+            for t in list(self.lefts.chain(root))[:_REACH]:
+                for j in (*edges, *chains):
+                    if self.right.values[j].print.size == self.left.values[t].print.size:
                         yield t, j
 
-    def told_size(self, t: int) -> int:
-        return self.left.values[t].print.size
+    def _fetch(self, side: str, wanted: Sequence[int]) -> None:
+        """Have these values at hand."""
+        cache = self._cache.setdefault(side, {})
+        cache.update(self.whole.values(side, set(wanted) - cache.keys(), self.puts))
 
     def _values(self, side: str, value: int) -> np.ndarray:
         cache = self._cache.setdefault(side, {})
         if value not in cache:
-            cache.update(self.whole.values(side, self._interesting[side] | {value}, self.puts))
-        return cache[value]
+            wanted = self._interesting[side] | {value} if not cache else {value}
+            cache.update(self.whole.values(side, wanted, self.puts))
+        return _number(cache[value])
 
     @cached_property
     def _cache(self) -> dict[str, dict[int, np.ndarray]]:
@@ -255,50 +337,103 @@ class _State:
         pairs = list(self._candidates())
         return {"imperative": {t for t, _ in pairs}, "functional": {j for _, j in pairs}}
 
-    def _mended(self, t: int, j: int) -> np.ndarray | None:
-        """The value of ``t`` in the layout of ``j``, if what follows agrees once it is put there."""
+    def _laid(self, t: int, j: int, *, turned: bool = False) -> Iterator[np.ndarray]:
+        """The value of ``t`` in layouts that fit ``j``, and its reciprocal; none if it is there already."""
         value, there = self._values("imperative", t), self._values("functional", j)
         budget = max(self.told.budget[t], self.heard.budget[j])
-        for laid in nearest(value, there, _LAYOUTS):
-            if gap(laid, there).absolute <= budget:
-                return None  # it is there already
-            if self._agrees_after(t, j, laid):
-                return laid
-        return None
+        near = nearest(value, there, _LAYOUTS)
+        if not any(gap(laid, there).absolute <= budget for laid in near):
+            kind = self._cache["functional"][j].dtype
+            if turned and value.dtype.kind == "f" and np.all(value):
+                near += nearest(1 / value, there, 1)
+            yield from (
+                put for laid in near if np.array_equal(put := laid.astype(kind), laid, equal_nan=True)
+            )
 
-    def _agrees_after(self, t: int, j: int, laid: np.ndarray) -> bool:
+    def _agreeing(self, t: int, j: int, laid: np.ndarray) -> int:
+        """How much of what the functional side computes of this is what the imperative side goes on with.
+
+        No more than ``_CONVINCED`` are counted; an output that becomes right is as good, and a value that
+        becomes wrong makes it none.
+        """
         below, after = self.lefts.below(t), self.rights.below(j)
         mark, budget = self.left.values[t].print, self.told.budget[t]
-        good: list[int] = []
-        bad: list[int] = []
-
-        def watch(index: int, told: Fingerprint) -> bool:
-            if index <= j or told.constant:
-                return False
+        if j not in self._next:
+            steps, needed = self._ahead(j)
+            self._next[j] = steps, self.whole.values("functional", needed, self.puts)
+        operations, given = self._next[j]
+        if j in self._ends and self._ended(fingerprint(laid), j):
+            return _CONVINCED
+        good = 0
+        for index, array in self.whole.replay(self.right, operations, {**given, j: laid}):
+            told = fingerprint(array)
+            if index in self._ends and self._ended(told, index):
+                return _CONVINCED
+            if told.constant:
+                continue
             same = self.told.same(told, self.heard.budget[index])
-            if index in after:
-                partners_ = [p for p in np.flatnonzero(same) if p in below]
-                if partners_ and not _alike(told, mark, budget):
-                    good.append(index)
-            elif len(self.back[index]) and not same.any():
-                bad.append(index)
-            return bool(bad) or len(good) > 1
+            if index not in after:
+                if len(self.back[index]) and not same.any():
+                    return 0
+            elif not _alike(told, mark, budget) and any(p in below for p in np.flatnonzero(same)):
+                good += 1
+                if good == _CONVINCED:
+                    break
+        return good
 
-        record = self.whole.sides["functional"]
-        trace, _ = record("float64", put={**self.puts, j: laid}, watch=watch, since=j)
-        if bad:
-            return False
-        if len(good) > 1 or not trace.outputs:
-            return bool(good)
-        names = [name for names in self.whole.counterparts.values() for name in names]
-        want = [trace.outputs[name] for name in names]
-        _, kept = record("float64", want=want, put={**self.puts, j: laid})
-        wrong = self.whole.differing(self.whole.outputs, {n: kept[trace.outputs[n]] for n in names})
-        return (len(wrong) < len(self.wrong) and bool(good)) or not set(self.wrong) <= set(wrong)
+    @cached_property
+    def _ends(self) -> dict[int, tuple[Fingerprint, float]]:
+        """What functional outputs that differ should be, and how far rounding may move them."""
+        return {
+            self.right.outputs[name]: (
+                self.whole.expected[name],
+                max(
+                    float(self.told.budget[self.left.outputs[wrong]]),
+                    float(self.heard.budget[self.right.outputs[name]]),
+                ),
+            )
+            for wrong in self.wrong
+            for name in self.whole.counterparts[wrong]
+            if name in self.whole.expected
+        }
 
-    def _fault(self, t: int, j: int, laid: np.ndarray) -> tuple[Fault, Puts]:
-        there = self._values("functional", j)
-        puts = {j: laid, **self._elsewhere(t, j)}
+    def _ended(self, told: Fingerprint, index: int) -> bool:
+        """Whether an output has become what it should be."""
+        mark, budget = self._ends[index]
+        placed = abs(told.order - mark.order) <= budget
+        return _alike(told, mark, budget) and placed and not mark.constant
+
+    @cached_property
+    def _next(self) -> dict[int, tuple[Sequence[int], dict[int, np.ndarray]]]:
+        """By value that may be mended, the next operations that depend on it, and what else they take."""
+        ahead = {j: self._ahead(j) for j in self._interesting["functional"]}
+        wanted = {v for _, needed in ahead.values() for v in needed}
+        held = self.whole.values("functional", wanted, self.puts)
+        return {j: (steps, {v: held[v] for v in needed}) for j, (steps, needed) in ahead.items()}
+
+    def _ahead(self, j: int) -> tuple[list[int], set[int]]:
+        """The next operations that depend on a value, and what they take besides."""
+        reached, needed = {j}, set[int]()
+        steps: list[int] = []
+        waiting = list(self.right.consumers[j])
+        heapify(waiting)
+        seen = set(waiting)
+        while waiting and len(steps) < _AHEAD:
+            index = heappop(waiting)
+            operation = self.right.operations[index]
+            steps.append(index)
+            needed |= set(operation.inputs) - reached
+            reached |= set(operation.outputs)
+            for value in operation.outputs:
+                for later in self.right.consumers[value]:
+                    if later not in seen:
+                        seen.add(later)
+                        heappush(waiting, later)
+        return steps, needed - reached
+
+    def _fault(self, t: int, j: int, put: np.ndarray) -> tuple[Fault, Puts]:
+        there, laid = self._values("functional", j), _number(put)
+        puts = {j: put, **self._elsewhere(t, j)}
         in_left, in_right = t in self.lefts.values, j in self.rights.values
         kind: Kind = (
             "another value"
@@ -309,14 +444,22 @@ class _State:
             if in_right
             else "another order"
         )
-        original = self.whole.values("functional", [j])[j] if self.puts else there
-        local = self._local(t, j, laid, kind)
-        named, evidence = cause(local)
+        original = _number(self.whole.values("functional", [j])[j]) if self.puts else there
+        steps, given = self._steps(t, j)
+        named, evidence = cause(self._local(t, j, laid, kind, steps, given))
+        imperative, functional = self._sites(t, j)
+        sides = (("imperative", self.left, self.lefts, t), ("functional", self.right, self.rights, j))
+        goes_on = {
+            side: site
+            for side, trace, missing, value in sides
+            if value not in missing.values and (site := _taker(trace, missing, value)) is not None
+        }
         fault = Fault(
             kind=kind,
             phase=self.phase,
-            imperative=self._site(self.left, self.lefts, t),
-            functional=self._site(self.right, self.rights, j),
+            imperative=imperative,
+            functional=functional,
+            goes_on=goes_on,
             region={
                 "imperative": self._region(self.left, self.lefts, t),
                 "functional": self._region(self.right, self.rights, j),
@@ -328,43 +471,87 @@ class _State:
             places=len(puts),
             left=laid,
             right=there,
+            steps=steps,
+            given=given,
+            ends={"imperative": t, "functional": j},
             cause=named,
             evidence=evidence,
         )
         return fault, puts
 
-    def _local(self, t: int, j: int, laid: np.ndarray, kind: Kind) -> Local:
-        """What is known of a local difference; whatever is upstream of it has been made to agree."""
-        numbers: list[float] = []
-        operations: set[str] = set()
-        arrays: dict[str, dict[int, np.ndarray]] = {}
+    def _steps(
+        self, t: int, j: int
+    ) -> tuple[dict[str, tuple[Operation, ...]], dict[str, dict[int, np.ndarray]]]:
+        """By side, what was carried out in the region, and the values that it was carried out on."""
+        steps: dict[str, tuple[Operation, ...]] = {}
+        given: dict[str, dict[int, np.ndarray]] = {}
         for side, trace, missing, value in (
-            ("functional", self.right, self.rights, j),
             ("imperative", self.left, self.lefts, t),
+            ("functional", self.right, self.rights, j),
         ):
-            region = trace.above([value]) & missing.values or {value}
-            made = [trace.made_by(v) for v in region]
-            near = {i for v in region for i in trace.inputs(v)} - region
-            operations |= {o.name for o in made if o is not None}
-            numbers += [x for o in made if o is not None for x in o.options.values() if isinstance(x, float)]
-            numbers += [
-                float(trace.values[i].print.numbers[0]) for i in near if trace.values[i].print.constant
-            ]
-            arrays[side] = self.whole.values(side, near | {value}, self.puts)
-        right = arrays["functional"].pop(j)
-        arrays["imperative"].pop(t)
-        given = [a for side in arrays.values() for a in side.values() if a.size > 1]
-        budget = float(max(self.told.budget[t], self.heard.budget[j]))
-        backward = self.phase == "backward"
-        return Local(laid, right, tuple(given), tuple(numbers), frozenset(operations), kind, backward, budget)
+            region = trace.above([value]) & missing.values
+            made = dict.fromkeys(trace.values[v].operation for v in sorted(region))
+            steps[side] = tuple(trace.operations[k] for k in made if k is not None)
+            inside = {v for operation in steps[side] for v in operation.outputs}
+            near = {v for operation in steps[side] for v in operation.inputs} - inside
+            given[side] = self.whole.values(side, near or {value}, self.puts)
+        return steps, given
 
-    def _site(self, trace: Trace, missing: Lost, value: int) -> Site:
-        """The operation that computes a value; of one that was given, the first that takes it and is lost."""
-        made = trace.made_by(value)
-        if made is None:
-            taking = [trace.operations[k] for k in trace.consumers[value]]
-            made = next((o for o in taking if set(o.outputs) & missing.values), None)
-        return _site(trace, value, made)
+    def _local(
+        self,
+        t: int,
+        j: int,
+        laid: np.ndarray,
+        kind: Kind,
+        steps: Mapping[str, tuple[Operation, ...]],
+        given: Mapping[str, Mapping[int, np.ndarray]],
+    ) -> Local:
+        """What is known of a local difference; whatever is upstream of it has been made to agree."""
+        made = [operation for side in steps.values() for operation in side]
+        told = [_number(array) for side in ("functional", "imperative") for array in given[side].values()]
+        numbers = [x for operation in made for x in operation.options.values() if isinstance(x, float)]
+        return Local(
+            laid,
+            self._values("functional", j),
+            tuple(array for array in told if array.size > 1),
+            (*numbers, *(float(array.ravel()[0]) for array in told if array.size == 1)),
+            frozenset(operation.name for operation in made),
+            kind,
+            self.phase == "backward",
+            float(max(self.told.budget[t], self.heard.budget[j])),
+        )
+
+    def _sites(self, t: int, j: int) -> tuple[Site, Site]:
+        """The two operations that are to be named."""
+        left, right = (
+            _computing(trace, missing, value)
+            for trace, missing, value in ((self.left, self.lefts, t), (self.right, self.rights, j))
+        )
+        if self.phase == "backward":
+            # A share of a gradient that one side lacks is named by where it begins, and the side that lacks
+            # it by what it computes in the forward there.
+            if t in self.lefts.values and j not in self.rights.values:
+                left, there = self._beginning(self.left, self.lefts, t, self.forth, self.right)
+                right = there or right
+            elif j in self.rights.values and t not in self.lefts.values:
+                right, there = self._beginning(self.right, self.rights, j, self.back, self.left)
+                left = there or left
+        return left, right
+
+    @staticmethod
+    def _beginning(
+        trace: Trace, missing: Lost, value: int, found: Sequence[np.ndarray], other: Trace
+    ) -> tuple[Site, Site | None]:
+        """The first operation of a region, and what the other side computes at its line in the forward."""
+        first = min(trace.above([value]) & missing.values)
+        made = trace.made_by(first)
+        site = _site(trace, first, made)
+        if made is None or not made.source.file:
+            return site, None
+        here = [o for o in trace.operations if o.source == made.source and o.group == made.group]
+        pairs = [(v, int(found[v][0])) for o in here for v in o.outputs if len(found[v])]
+        lines = [_site(other, p, other.made_by(p)) for _, p in pairs]
+        return site, next((line for line in lines if line.source.file), None)
 
     def _region(self, trace: Trace, missing: Lost, value: int) -> tuple[Site, ...]:
         above = sorted(trace.above([value]) & missing.values)
@@ -396,9 +583,9 @@ class _State:
         rights = self.whole.values("functional", others, self.puts)
         made = {}
         for right, left in others.items():
-            laid = nearest(lefts[left], rights[right], 1)
+            laid = nearest(_number(lefts[left]), _number(rights[right]), 1)
             if laid:
-                made[right] = laid[0]
+                made[right] = laid[0].astype(rights[right].dtype)
         return made
 
 
@@ -415,11 +602,39 @@ def _occurrences(trace: Trace, value: int) -> list[int]:
     ]
 
 
+def _around(trace: Trace, missing: Lost, value: int) -> list[int]:
+    """What is lost upstream of a value, and what that was computed of."""
+    region = trace.above([value]) & missing.values or {value}
+    return sorted(region | {i for v in region & missing.values for i in trace.inputs(v)})
+
+
+def _taker(trace: Trace, missing: Lost, value: int) -> Site | None:
+    """The first operation that takes a value and is lost."""
+    for index in trace.consumers[value]:
+        operation = trace.operations[index]
+        for output in operation.outputs:
+            if output in missing.values:
+                return _site(trace, output, operation)
+    return None
+
+
+def _computing(trace: Trace, missing: Lost, value: int) -> Site:
+    """The operation that computes a value; of one that was given, the first that takes it and is lost."""
+    made = trace.made_by(value)
+    taker = _taker(trace, missing, value) if made is None else None
+    return taker or _site(trace, value, made)
+
+
 def _site(trace: Trace, value: int, made: Operation | None) -> Site:
     told = trace.values[value]
     if made is None:
         return Site("", told.name, Source(), (), told.shape, told.dtype)
     return Site(made.name, told.name, made.source, made.group, told.shape, told.dtype)
+
+
+def _number(array: np.ndarray) -> np.ndarray:
+    """What is true or false is 1 or 0, as whoever multiplies by it has it."""
+    return array.astype(np.float64) if array.dtype.kind == "b" else array
 
 
 def _alike(told: Fingerprint, mark: Fingerprint, budget: float) -> bool:

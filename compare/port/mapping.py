@@ -1,9 +1,9 @@
 """Which parameter of a port is which: a bijection between the arrays of two sides, and exact conversion.
 
-A map is a tuple of pieces. Each takes a block of one imperative array to a block of one functional array, by a
-reshape, a permutation of axes, a flip and a reshape, so that every entry keeps its bits, whatever they stand
-for. Fused, split and stacked parameters are several pieces. What has no counterpart is listed with its reason:
-every entry of every array is accounted for, exactly once.
+A map is a tuple of pieces. Each takes a block of one imperative array to a block of one functional array,
+by a reshape, a permutation of axes, a flip and a reshape, so that every entry keeps its bits, whatever
+they mean. Fused, split and stacked parameters are several pieces. What has no counterpart is listed with
+its reason: every entry of every array is accounted for, exactly once.
 """
 
 import math
@@ -100,8 +100,8 @@ class Map:
         shapes: by side, the shape of every array.
         pieces: of the bijection.
         left_over: by side, what has no counterpart.
-        tied: by side, arrays that stand for several on the other side: their entries may be in several pieces,
-            and all copies must be equal.
+        tied: by side, arrays that stand for several on the other side: their entries may be in several
+            pieces, and all copies must be equal.
         notes: what is to be said of the map as a whole.
     """
 
@@ -272,8 +272,8 @@ def _converted(
         kept, before = made[here][where], written[here][where]
         if before.any() and (_bits(kept) != _bits(value))[before].any():
             raise MapError(
-                f"{here!r} stands for several {source} arrays, and {there!r} differs from the others: they must "
-                "be equal, or untied."
+                f"{here!r} stands for several {source} arrays, and {there!r} differs from the others: they "
+                "must be equal, or untied."
             )
         made[here][where] = value
         written[here][where] = True
@@ -384,8 +384,8 @@ def _check_cover(by: Map, side: Side) -> None:
             raise MapError(f"{part} of the {side} array {name!r} is in no piece, and not left over.")
         if name not in by.tied[side] and (part := next(_where(parts, shape, at_least=2), None)):
             raise MapError(
-                f"{part} of the {side} array {name!r} is in several pieces: let them not overlap, or list the "
-                "array as tied."
+                f"{part} of the {side} array {name!r} is in several pieces: let them not overlap, or list "
+                "the array as tied."
             )
 
 

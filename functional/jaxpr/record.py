@@ -5,6 +5,7 @@ of a ``cond`` that is taken, every iteration of a ``scan`` or a ``while`` loop.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,14 @@ from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 from functional.jaxpr.equations import CALLS, CUSTOM, FRAMEWORKS, bound, called, closed, frames
 from scenarios.sources import users_line
-from scenarios.trace import UNTOLD, Fingerprint, Operation, Source, Trace, Value, fingerprint
+from scenarios.trace import Operation, Source, Trace, Value, fingerprint
 
 _OWN = f"{Path(__file__).parents[1] / 'port.py'}"
 
+#: Carries an operation out.
+Act = Callable[[Sequence[Any]], list[Any]]
+
 _Held = tuple[Any, int]  # an array, and the index of the value
-
-
-class Stopped(Exception):  # noqa: N818  # it is no error
-    """Whoever watches has seen enough."""
 
 
 class Recorder:
@@ -33,18 +33,18 @@ class Recorder:
         self,
         want: Collection[int] = (),
         put: Mapping[int, np.ndarray] | None = None,
-        watch: Callable[[int, Fingerprint], bool] | None = None,
-        since: int = 0,
+        lines: dict[int, tuple[Source, tuple[str, ...]]] | None = None,
     ) -> None:
         """Note nothing yet.
 
         Args:
             want: indices of values of which a copy is kept in :attr:`kept`.
             put: by the index of a value, what is put in its place as soon as it has been computed.
-            watch: shown every value by its index; :class:`Stopped` is raised when it returns True.
-            since: index of the first value that has to be recognised; the ones before have no fingerprint.
+            lines: what is known already of equations: by their identity, their lines and modules.
         """
-        self._watch, self._since = watch, since
+        #: By operation, what carries it out: from the arrays that it takes to those that it makes.
+        self.acts: list[Act] = []
+        self._lines = {} if lines is None else lines
         self.values: list[Value] = []
         self.operations: list[Operation] = []
         self.kept: dict[int, np.ndarray] = {}
@@ -63,10 +63,7 @@ class Recorder:
             outputs: what its outputs are called.
         """
         given = [self._add(array, None, name) for array, name in zip(arrays, names, strict=True)]
-        try:
-            results = self._run(program, given, (), Source())
-        except Stopped:
-            results, outputs = [], ()
+        results = self._run(program, given, (), Source())
         found = {name: index for name, (_, index) in zip(outputs, results, strict=True)}
         return Trace("functional", self.values, self.operations, found)
 
@@ -76,25 +73,25 @@ class Recorder:
             array = jnp.asarray(self._put[index], jnp.result_type(array)).reshape(jnp.shape(array))
         if index in self._want:
             self.kept[index] = plain(array).copy()
-        told = fingerprint(plain(array)) if index >= self._since else UNTOLD
-        self.values.append(Value(name, jnp.shape(array), str(jnp.result_type(array)), told, operation))
-        if self._watch is not None and index >= self._since and self._watch(index, told):
-            raise Stopped
+        kind = str(jnp.result_type(array))
+        self.values.append(Value(name, jnp.shape(array), kind, fingerprint(plain(array)), operation))
         return array, index
 
     def _note(
         self,
         name: str,
         inputs: Sequence[_Held],
-        arrays: Sequence[Any],
+        act: Act,
         source: Source = Source(),  # noqa: B008  # it is frozen
         group: tuple[str, ...] = (),
         options: Mapping[str, object] | None = None,
+        call: str = "",
     ) -> list[_Held]:
         index = len(self.operations)
-        outputs = [self._add(array, index) for array in arrays]
+        outputs = [self._add(array, index) for array in act([array for array, _ in inputs])]
+        self.acts.append(act)
         taken, made = tuple(i for _, i in inputs), tuple(i for _, i in outputs)
-        self.operations.append(Operation(name, taken, made, options or {}, source, group))
+        self.operations.append(Operation(name, taken, made, call, options or {}, source, group))
         return outputs
 
     def _run(
@@ -115,10 +112,11 @@ class Recorder:
 
         for equation, spent in zip(jaxpr.eqns, self._spent(program), strict=True):
             values = [read(variable) for variable in equation.invars]
-            line = users_line(frames(equation, jaxpr), _OWN, *FRAMEWORKS)
-            results = self._entered(
-                equation, values, (*group, *_modules(equation)), line if line.file else caller
-            )
+            if id(equation) not in self._lines:
+                found = users_line(frames(equation, jaxpr), _OWN, *FRAMEWORKS)
+                self._lines[id(equation)] = found, _modules(equation)
+            line, modules = self._lines[id(equation)]
+            results = self._entered(equation, values, (*group, *modules), line if line.file else caller)
             known.update(zip(equation.outvars, results, strict=True))
             for variable in spent:
                 known.pop(variable, None)
@@ -151,9 +149,9 @@ class Recorder:
             while bool(goes_on(*(array for array, _ in (*test, *carry)))[0]):
                 carry = self._run(closed(params["body_jaxpr"]), (*body, *carry), group, line)
             return carry
-        arrays = bound(equation, [array for array, _ in inputs])
-        options = {key: value for key, value in params.items() if isinstance(value, _TOLD)}
-        return self._note(name, inputs, arrays, line, group, options)
+        word = {"add_any": "add"}.get(name, name).replace("-", "_")
+        call = f"jax.lax.{word}_p.bind" if hasattr(jax.lax, f"{word}_p") else ""
+        return self._note(name, inputs, partial(bound, equation), line, group, params, call)
 
     def _scan(
         self,
@@ -169,15 +167,14 @@ class Recorder:
         places = range(params["length"])
         stacks: dict[int, list[_Held]] = {}
         for place in reversed(places) if params["reverse"] else places:
-            row = [self._note("row", [held], [_row(held[0], place)], line, group)[0] for held in rows]
+            told = {"place": place}
+            row = [self._note("row", [held], partial(_row, place), line, group, told)[0] for held in rows]
             results = self._run(body, (*fixed, *carry, *row), group, line)
             carry, stacks[place] = results[:carries], results[carries:]
         made = []
         for k, variable in enumerate(equation.outvars[carries:]):
             parts = [stacks[place][k] for place in places]
-            empty = jnp.zeros(variable.aval.shape, variable.aval.dtype)
-            whole = jnp.stack([array for array, _ in parts]) if parts else empty
-            made += self._note("stack", parts, [whole], line, group)
+            made += self._note("stack", parts, partial(_stack, variable.aval), line, group)
         return [*carry, *made]
 
     def _spent(self, program: ClosedJaxpr) -> Sequence[tuple[Any, ...]]:
@@ -212,12 +209,12 @@ def first_used(program: ClosedJaxpr) -> list[int]:
     return list(found)
 
 
-#: Parameters of an equation that are told as they are.
-_TOLD = (bool, int, float, str, tuple, np.dtype)
+def _row(place: int, stacked: Sequence[Any]) -> list[Any]:
+    return [jax.lax.index_in_dim(stacked[0], place, keepdims=False)]
 
 
-def _row(stacked: Any, place: int) -> Any:  # noqa: ANN401
-    return jax.lax.index_in_dim(stacked, place, keepdims=False)
+def _stack(like: Any, parts: Sequence[Any]) -> list[Any]:  # noqa: ANN401
+    return [jnp.stack(parts) if parts else jnp.zeros(like.shape, like.dtype)]
 
 
 def _modules(equation: Any) -> tuple[str, ...]:  # noqa: ANN401

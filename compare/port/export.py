@@ -1,0 +1,100 @@
+"""Writes a fault as a script that needs only torch, jax and NumPy, with the values it begins from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from compare.port.locate import Fault
+from scenarios.trace import Operation, Taken
+
+SCRIPT, VALUES = "reproduce.py", "values.npz"
+
+_HEAD = '''"""{what}"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import torch
+
+jax.config.update("jax_enable_x64", True)
+given = np.load(Path(__file__).with_name("{values}"))
+'''
+
+_TAIL = """
+wanted = given["wanted"]  # the imperative value, in the functional side's layout
+print("imperative", imperative)
+print("functional", functional)
+print("largest difference", np.abs(np.asarray(functional, float) - np.asarray(wanted, float)).max())
+"""
+
+
+class ExportError(ValueError):
+    """A fault that cannot be written; the message says why."""
+
+
+def export(fault: Fault, directory: Path) -> Path:
+    """Write a fault as a script and its values; returns the script.
+
+    Args:
+        fault: to write.
+        directory: made if it is not there; a script of an earlier export is replaced.
+
+    Raises:
+        ExportError: it cannot be written there.
+    """
+    arrays = {"wanted": fault.left}
+    lines = {side: list(_lines(fault, side, arrays)) for side in ("imperative", "functional")}
+    what = f"{fault.imperative} and {fault.functional} differ by {fault.local:.3g}."
+    text = [_HEAD.format(what=what.replace('"', "'").replace("\\", "/"), values=VALUES)]
+    for side, steps in lines.items():
+        text += [f"# {side}", *steps, ""]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        np.savez(directory / VALUES, allow_pickle=False, **arrays)
+        script = directory / SCRIPT
+        script.write_text("\n".join(text) + _TAIL, "utf-8")
+    except OSError as error:
+        raise ExportError(
+            f"{directory}: cannot be written ({error.strerror}); name a place that can."
+        ) from error
+    return script
+
+
+def _lines(fault: Fault, side: str, arrays: dict[str, np.ndarray]) -> Iterator[str]:
+    """The lines of one side; what they begin from goes to ``arrays``."""
+    letter, make = side[0], "torch.tensor" if side == "imperative" else "jax.numpy.asarray"
+    for index, array in fault.given[side].items():
+        arrays[f"{letter}{index}"] = array
+        yield f'{letter}{index} = {make}(given["{letter}{index}"])'
+    for operation in fault.steps[side]:
+        made = ", ".join(f"{letter}{index}" for index in operation.outputs)
+        taken = _imperative if side == "imperative" else _functional
+        yield f"{made} = {taken(operation, letter)}"
+    yield f"{side} = {letter}{fault.ends[side]}"
+
+
+def _imperative(operation: Operation, letter: str) -> str:
+    told = (f"{name}={_python(value, letter)}" for name, value in operation.options.items())
+    return f"{operation.call}({', '.join(told)})"
+
+
+def _functional(operation: Operation, letter: str) -> str:
+    arrays = [f"{letter}{index}" for index in operation.inputs]
+    if operation.name == "row":
+        return f"{arrays[0]}[{operation.options['place']}]"
+    if operation.name == "stack":
+        return f"jax.numpy.stack([{', '.join(arrays)}])"
+    told = [f"{name}={_python(value, letter)}" for name, value in operation.options.items()]
+    return f"{operation.call}({', '.join([*arrays, *told])})"
+
+
+def _python(value: object, letter: str) -> str:
+    """A value as Python reads it."""
+    if isinstance(value, Taken):
+        return f"{letter}{value.index}"
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        inner = ", ".join(_python(part, letter) for part in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
+    return repr(value)
