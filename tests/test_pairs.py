@@ -2,11 +2,11 @@
 
 import functools
 
-import pytest
-
 import pairs
-from compare.port.check import Pair
+import pytest
 from pairs.faults import FAULTS
+
+from compare.port.check import Pair
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -146,13 +146,15 @@ def _gelu(local: Local) -> str:
     for x in local.like:
         exact = special.erfc(-x / np.sqrt(2))
         tanh = 1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
-        # Twice the share of x that is passed on, that share, or what is passed on.
-        for part in (1.0, 0.5, 0.5 * x):
+        # Twice the share of x that is passed on, that less one, that share, or what is passed on.
+        for part, less in ((1.0, 0.0), (1.0, 1.0), (0.5, 0.0), (0.5 * x, 0.0)):
             for left, right, words in (
                 (exact, tanh, "exact on the imperative side and its tanh approximation on the functional"),
                 (tanh, exact, "the tanh approximation on the imperative side and exact on the functional"),
             ):
-                if local.same(local.left, part * left) and local.same(local.right, part * right):
+                if local.same(local.left, part * (left - less)) and (
+                    local.same(local.right, part * (right - less))
+                ):
                     return f"gelu is {words}"
     return ""
 

@@ -270,7 +270,7 @@ class _State:
         self._fetch("functional", theirs)
         for a in ours:
             for b in theirs:
-                if (a, b) == (t, j) or self.right.values[b].print.size != self.left.values[a].print.size:
+                if (a, b) == (t, j) or not self._comparable(a, b):
                     continue
                 for put in self._laid(a, b, turned=True):
                     if self._reproduces(b, put, j, laid):
@@ -312,8 +312,13 @@ class _State:
         for root in self.lefts.roots:
             for t in list(self.lefts.chain(root))[:_REACH]:
                 for j in (*edges, *chains):
-                    if self.right.values[j].print.size == self.left.values[t].print.size:
+                    if self._comparable(t, j):
                         yield t, j
+
+    def _comparable(self, t: int, j: int) -> bool:
+        """Whether one value can stand in the place of the other."""
+        one, other = self.left.values[t].print, self.right.values[j].print
+        return one.size == other.size and one.exact == other.exact
 
     def _fetch(self, side: str, wanted: Sequence[int]) -> None:
         """Have these values at hand."""

@@ -815,17 +815,17 @@ def _without_choice(cost: np.ndarray, parts: Sequence[_Part]) -> Iterator[_Part]
 
 
 def _misplaced(left: Sequence[_Part], right: Sequence[_Part]) -> np.ndarray:
-    """How far from each other two stand in the lists of those of their size, their role and their layer."""
+    """How far from each other two stand in the lists of those of their size and role, and of their layer."""
+
+    def apart(by: Callable[[_Part], Hashable]) -> np.ndarray:
+        difference: np.ndarray = np.abs(np.subtract.outer(_places(left, by), _places(right, by)))
+        return difference
+
     same = np.array([[a.name.role == b.name.role for b in right] for a in left])
-    every, role, layer = (
-        np.abs(np.subtract.outer(_places(left, by), _places(right, by)))
-        for by in (
-            lambda _: (),
-            lambda part: part.name.role,
-            lambda part: (part.name.role, part.name.numbers[:1]),
-        )
-    )
-    misplaced: np.ndarray = np.where(same, role + layer, every + layer) / 2
+    misplaced = np.where(same, apart(lambda part: part.name.role), apart(lambda _: ()))
+    layers = [{part.name.numbers[:1] for part in parts} for parts in (left, right)]
+    if layers[0] == layers[1]:
+        misplaced = (misplaced + apart(lambda part: (part.name.role, part.name.numbers[:1]))) / 2
     return misplaced
 
 
