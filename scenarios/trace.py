@@ -47,6 +47,11 @@ class Fingerprint:
 
 def fingerprint(array: np.ndarray) -> Fingerprint:
     """The fingerprint of an array of numbers; complex ones by their parts."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is recognised by less
+        return _fingerprint(array)
+
+
+def _fingerprint(array: np.ndarray) -> Fingerprint:
     exact = array.dtype.kind in "biu"
     if array.dtype.kind == "c":
         array = np.stack([array.real, array.imag])

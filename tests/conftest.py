@@ -109,6 +109,6 @@ def said():
             "values.output", word, *map(np.float64, (apart, 2.0, 1e15, 1e-12, 1e-13)), where=(1,)
         )
         judged = Verdict(word, (finding,), (), None, (), (), (), ())
-        return PairVerdict(judged, doubtful if doubt else by, faults, notes)
+        return PairVerdict(judged, doubtful if doubt else by, faults, notes=notes)
 
     return SimpleNamespace(verdict=verdict, fault=fault, site=given)

@@ -790,6 +790,66 @@ def test_a_stack_may_lie_along_another_axis_than_the_first():
     check(match(named, tree, score=never), named, expected)
 
 
+def test_blocks_that_are_counted_on_through_all_stages_find_theirs():
+    names, tree, truth = {}, {}, {}
+
+    def norm(name, path, width):
+        for kind, there, tail in (
+            ("weight", "params", "scale"),
+            ("bias", "params", "bias"),
+            ("running_var", "batch_stats", "var"),
+        ):
+            names[f"{name}.{kind}"] = tree[f"{there}.{path}.{tail}"] = np.ones(width)
+            truth[f"{there}.{path}.{tail}"] = f"{name}.{kind}"
+
+    def conv(name, path, out, inputs, size=3):
+        names[f"{name}.weight"] = np.ones((out, inputs, size, size))
+        tree[f"params.{path}.kernel"] = np.ones((size, size, inputs, out))
+        truth[f"params.{path}.kernel"] = f"{name}.weight"
+
+    inputs, count = 4, 0
+    for stage, width in enumerate((4, 8, 16), start=1):
+        for block in range(2):
+            name, path = f"layer{stage}.{block}", f"ResNetBlock_{count}"
+            for k, fan in ((1, inputs), (2, width)):
+                conv(f"{name}.conv{k}", f"{path}.Conv_{k - 1}", width, fan)
+                norm(f"{name}.bn{k}", f"{path}.BatchNorm_{k - 1}", width)
+            if inputs != width:
+                conv(f"{name}.downsample.0", f"{path}.conv_proj", width, inputs, 1)
+                norm(f"{name}.downsample.1", f"{path}.norm_proj", width)
+            inputs, count = width, count + 1
+    found = match(names, dict(sorted(tree.items())))
+    assert {piece.functional: piece.imperative for piece in found.pieces} == truth
+
+
+def test_weights_that_pytorch_has_as_in_and_out_stay_so():
+    names, tree, truth = {}, {}, {}
+    for k in range(2):
+        for module, (i, o) in {"attn.c_attn": (6, 18), "attn.c_proj": (6, 6), "mlp.c_fc": (6, 24)}.items():
+            names |= {f"h.{k}.{module}.weight": np.ones((i, o)), f"h.{k}.{module}.bias": np.ones(o)}
+            tree |= {f"blocks[{k}].{module}.w": np.ones((i, o)), f"blocks[{k}].{module}.b": np.ones(o)}
+            truth |= {f"blocks[{k}].{module}.w": (f"h.{k}.{module}.weight", (0, 1))}
+    found = match(names, tree, score=never)
+    layouts = {piece.functional: (piece.imperative, piece.axes) for piece in found.pieces}
+    assert {path: layout for path, layout in layouts.items() if path.endswith("w")} == truth
+
+
+def test_what_is_asked_of_one_layer_is_asked_of_all():
+    arrays = held(
+        nn.ModuleList(
+            nn.ModuleDict({n: nn.Linear(4, 6, bias=False) for n in ("gate_proj", "up_proj")})
+            for _ in range(5)
+        )
+    )
+    expected = {
+        f"layers.wi_{n}.kernel": np.stack([arrays[f"{k}.{name}_proj.weight"].T for k in range(5)])
+        for n, name in enumerate(("up", "gate"))
+    }
+    score = agreeing(arrays, expected)
+    check(match(arrays, shapes(expected), score=score), arrays, expected)
+    assert score.calls == 2
+
+
 # ---- transposed convolutions
 
 
