@@ -17,12 +17,12 @@ from time import perf_counter
 
 import jax
 import optax
-from floor.variants import session
 from jax.flatten_util import ravel_pytree
 
 import scenarios
 from compare import describe
 from compare.runner import environment
+from floor.variants import session
 from functional import sine_network as twin
 from functional.arrays import Pytree, enter, running
 from functional.variants import FLAGS

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from programs import Pair, drafts, sound, stream
 
 import scenarios
 from compare import describe, twins
@@ -28,6 +27,7 @@ from compare.judge.rounding import SAFETY
 from compare.mutants import load, mutants, save
 from compare.runner import environment
 from compare.twins import Twins
+from programs import Pair, drafts, sound, stream
 from scenarios import Statement, Training
 
 RESULTS = Path(__file__).parent / "results"

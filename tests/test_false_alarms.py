@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from programs import programs
-from soak import HONEST, elsewhere
 
 import scenarios
 from compare import twins
 from compare.judge import SIDES, Trial, examine
 from compare.twins import Twins
+from programs import programs
+from soak import HONEST, elsewhere
 
 
 @settings(

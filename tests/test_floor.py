@@ -1,10 +1,10 @@
 """The hand-written C that marks the floor of the machine computes what the twins compute."""
 
 import pytest
-from floor.variants import LAYOUT, variants
 
 import scenarios
 from compare.timing.judging import judged
+from floor.variants import LAYOUT, variants
 from scenarios.sizes import scaled
 
 

@@ -23,8 +23,6 @@ from compare.port.matching import MOST_SCORES, match
 
 KEY = jax.random.key(0)
 
-# ---- what a map is
-
 
 def simple(pieces, imperative, functional, **more):
     return Map({"imperative": imperative, "functional": functional}, tuple(pieces), **more)
@@ -265,9 +263,6 @@ def test_any_map_is_read_as_it_was_written(tmp_path_factory, by):
     assert Map.load(path) == by
 
 
-# ---- files
-
-
 @pytest.fixture
 def saved(tmp_path):
     FUSED.save(tmp_path / "map.json")
@@ -329,9 +324,6 @@ def test_a_file_that_cannot_be_read_or_written_is_named(tmp_path):
     (tmp_path / "map.json").write_bytes(b"\xff\xfe" + b"[" * 10_000)
     with pytest.raises(MapError, match="not readable as a map"):
         Map.load(tmp_path / "map.json")
-
-
-# ---- which map is found
 
 
 def flat(tree):
@@ -850,9 +842,6 @@ def test_what_is_asked_of_one_layer_is_asked_of_all():
     assert score.calls == 2
 
 
-# ---- transposed convolutions
-
-
 @pytest.mark.parametrize("channels", [(4, 6), (5, 5)])
 @pytest.mark.parametrize("library", ["linen", "linen transposed", "haiku", "equinox"])
 def test_a_transposed_convolution_runs_backwards_where_the_library_says_so(library, channels):
@@ -897,9 +886,6 @@ def test_a_transposed_convolution_runs_backwards_where_the_library_says_so(libra
     found = match(arrays, tree, score=score)
     assert score(found) == 1
     assert "score 1, others 0" in found.pieces[0].evidence
-
-
-# ---- tied, embedded, odd
 
 
 def test_a_tied_head_goes_where_its_table_goes():
@@ -1038,9 +1024,6 @@ def test_all_that_has_no_counterpart_is_named_on_both_sides():
 def test_a_bias_is_no_scale_even_if_nothing_else_is_left():
     found = match({"norm.bias": np.ones(8)}, {"norm.scale": np.ones(8)}, score=never)
     assert not found.pieces
-
-
-# ---- names that say nothing, and what then decides
 
 
 def lettered(shapes):
@@ -1320,9 +1303,6 @@ def test_two_questions_that_only_together_can_be_answered_are_asked_together():
     inner = agreeing(arrays, expected)
     found = match(arrays, shapes(expected), score=lambda m: float(inner(m) == 4))
     check(found, arrays, expected)
-
-
-# ---- corrections
 
 
 def test_a_correction_joins_two_and_the_rest_follows():

@@ -2,13 +2,11 @@
 
 import functools
 
-import pairs
 import pytest
-from pairs.faults import FAULTS
 
+import pairs
 from compare.port.check import Pair
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+from pairs.faults import FAULTS
 
 
 def made(name, *faults, by=None):

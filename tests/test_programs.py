@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
-from programs import FLAVOURS, NAMES, TABLE, Draft, drafts, programs, write
 
 import functional.arrays
 import imperative.arrays
+from programs import FLAVOURS, NAMES, TABLE, Draft, drafts, programs, write
 
 TAME = ("normal", "positive", "integers", "with zeros")
 # Built to lose digits, in float32 perhaps all of them: then the gap between the precisions says little.

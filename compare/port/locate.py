@@ -109,6 +109,7 @@ class Fault:
         right: what the functional side makes of the same inputs.
         steps: by side, what was carried out in the region, to be carried out again.
         given: by side and index, the values that it was carried out on.
+        ends: by side, the index of the value that differs.
         cause: what makes the difference vanish when it is changed; empty if nothing that was tried does.
         evidence: what was found of it.
     """
@@ -254,7 +255,7 @@ class _State:
                     return self._fault(*self._refined(t, j, laid))
                 if agreeing and second is None:
                     second = t, j, laid
-        # That one value agrees is little, but all where another fault follows at once.
+        # One value that agrees is weak evidence, but there is no more where the next fault follows at once.
         return None if second is None else self._fault(*self._refined(*second))
 
     def _refined(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray]:

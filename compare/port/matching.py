@@ -53,9 +53,6 @@ _ROUNDS = 3  # the first pairs decide what the later ones are beside
 _SURE_VOTES = 4  # a pair without an alternative says more of its module than several with one
 
 
-# ---- names
-
-
 def _meanings(lines: str) -> dict[str, tuple[str, ...]]:
     """By word, what it means: a line for each meaning, of one word or of several joined by +."""
     found: dict[str, tuple[str, ...]] = {}
@@ -303,9 +300,6 @@ def _are_gates(letters: Collection[str], gates: Mapping[str, str]) -> bool:
     return {gates[letter] for letter in letters if letter in gates} == set(gates.values())
 
 
-# ---- parts
-
-
 @dataclass(frozen=True, eq=False)
 class _Part:
     """A parameter, or a block of one that is matched by itself.
@@ -423,8 +417,6 @@ class _Part:
 _Pairs = Sequence[tuple[_Part, _Part]]
 
 
-# ---- layouts
-
 AS_IT_IS, IN_OUT_LAST = "as it is", "in and out last"
 OUT_IN_LAST, IN_OUT_FIRST, OUT_LAST, IN_LAST = "out and in last", "in and out first", "out last", "in last"
 _CONVENTIONS = (AS_IT_IS, IN_OUT_LAST, OUT_IN_LAST, IN_OUT_FIRST, OUT_LAST, IN_LAST)
@@ -534,8 +526,6 @@ def _owners(fine: Shape, coarse: Shape) -> Iterator[tuple[int, ...]]:
 
     yield from given(coarse, ())
 
-
-# ---- who belongs to whom
 
 _MEANT = {
     "kernel": "a kernel is (in, out) in flax",
@@ -886,8 +876,6 @@ def _indices(keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], list[int]
     return found
 
 
-# ---- what is fused, split and stacked
-
 _Cut = dict[_Part, list[_Part]]
 
 
@@ -1073,9 +1061,6 @@ def _made_of(whole: _Part, unit: int, members: Sequence[_Part], judge: _Judge) -
 
 # Of more siblings than this, not every few are tried: 2 to the power of it.
 _MOST_SIBLINGS = 8
-
-
-# ---- how each is laid out
 
 
 @dataclass(frozen=True)
@@ -1335,9 +1320,6 @@ def _and(*reasons: str) -> str:
     return "; ".join(reason for reason in reasons if reason)
 
 
-# ---- what each rests on
-
-
 @dataclass(frozen=True, eq=False)
 class _Doubt:
     """Pairs that can be exchanged, for all that is known.
@@ -1476,9 +1458,6 @@ def _connected(neighbours: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, .
             yield tuple(sorted(group))
 
 
-# ---- what is left to try
-
-
 @dataclass(frozen=True, eq=False)
 class _Draft:
     """Pairs, and the answers to questions that are not the likeliest."""
@@ -1599,9 +1578,6 @@ def _verdict(points: tuple[float, float] | None, known: str, guess: str) -> str:
     if best > other:
         return f"score {best:g}, others {other:g}"
     return f"{known or guess}; others score {other:g} too"
-
-
-# ---- the map
 
 
 def match(
