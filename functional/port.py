@@ -10,16 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from functional.arrays import leave, running
-from functional.history import Row, leave_history, scan
+from functional.arrays import running
 from functional.jaxpr.equations import floating
 from functional.jaxpr.record import Act, Recorder, first_used, plain
-from functional.optimizer import leave_state, made, resume
-from scenarios.port import Answer, Arguments, Optimizer, UnusablePortError, leaves, of_float, weights
+from scenarios.port import Answer, Arguments, UnusablePortError, leaves, of_float, weights
 from scenarios.trace import Source, Trace
-from scenarios.types import Arrays, Device, Dtype, Result
+from scenarios.types import Arrays, Device, Dtype
 
 # From a pytree of parameters and the arguments to the output; with the updates where there are some.
 _Call = Callable[..., Any]
@@ -60,7 +57,6 @@ class Port:
         #: Whether it holds values, not only shapes.
         self.valued = not any(isinstance(leaf, jax.ShapeDtypeStruct) for _, leaf in paths)
         self._jitted = jax.jit(self._program)
-        self._jitted_training = jax.jit(self._training, static_argnames=("optimizer", "steps", "every"))
         self._traced: dict[tuple[Dtype, bool], Any] = {}
         self._lines: dict[int, tuple[Source, tuple[str, ...]]] = {}
         self._acts: Sequence[Act] = ()
@@ -86,76 +82,6 @@ class Port:
         with running(dtype, device), _explained():
             answer = self._jitted(*self._entered(parameters, arrays, dtype))
             return Answer(*({name: _leave(array, dtype) for name, array in tree.items()} for tree in answer))
-
-    def train(
-        self,
-        parameters: Arrays,
-        arrays: Arrays,
-        optimizer: Optimizer,
-        steps: int,
-        *,
-        state: Arrays | None = None,
-        dtype: Dtype = "float32",
-        device: Device = "cpu",
-        every: int | None = 1,
-    ) -> Result:
-        """Train every floating parameter on the same arguments, as one compiled scan.
-
-        Args:
-            parameters: to start from, by path; those that are missing have the values of the pytree.
-            arrays: of the arguments, by name.
-            optimizer: which.
-            steps: how many.
-            state: of the optimizer, as a result holds it; a fresh one by default.
-            dtype: to compute in.
-            device: to compute on.
-            every: which steps to record; None records none.
-
-        Raises:
-            UnusablePortError: there is no scalar to be differentiated.
-        """
-        with running(dtype, device), _explained():
-            held, given = self._entered(parameters, arrays, dtype)
-            moving = {name: array for name, array in held.items() if floating(array) and name in parameters}
-            memory = resume(moving, state or {}, made(optimizer).init(moving))
-            (value, slopes), outcome, params, memory, rows = self._jitted_training(
-                held, given, moving, memory, optimizer=optimizer, steps=steps, every=every
-            )
-            return Result(
-                values=leave({"loss": value}),
-                gradients=leave(slopes),
-                history=leave_history(rows, every),
-                converged=leave(params),
-                state=leave_state(memory),
-                outcome=leave({"loss": outcome}),
-            )
-
-    def _training(
-        self,
-        held: Mapping[str, Any],
-        given: Mapping[str, Any],
-        moving: Mapping[str, Any],
-        memory: optax.OptState,
-        *,
-        optimizer: Optimizer,
-        steps: int,
-        every: int | None,
-    ) -> tuple[Any, ...]:
-        """Loss and gradients at the start, the loss at the end, parameters, state and rows."""
-        works = made(optimizer)
-
-        def loss(params: Mapping[str, Any]) -> Any:  # noqa: ANN401
-            return _trained(self._forward({**held, **given, **params})[0], scalar=self.loss is not None)
-
-        def step(carry: tuple[Any, Any]) -> tuple[tuple[Any, Any], Row]:
-            params, memory = carry
-            value, slopes = jax.value_and_grad(loss)(params)
-            updates, memory = works.update(slopes, memory, params)
-            params = optax.apply_updates(params, updates)
-            return (params, memory), Row(value, slopes, params)
-
-        (params, memory), rows = scan(step, (moving, memory), steps, every)
-        return jax.value_and_grad(loss)(moving), loss(params), params, memory, rows
 
     def record(
         self,
@@ -292,17 +218,6 @@ class Port:
         if self.loss is not None:
             outputs["loss"] = _scalar(self.loss(output, *arguments))
         return outputs, updates
-
-
-def _trained(outputs: Mapping[str, Any], *, scalar: bool) -> Any:  # noqa: ANN401
-    """The one scalar that is trained."""
-    roots = {"loss": outputs["loss"]} if scalar else {n: o for n, o in outputs.items() if floating(o)}
-    if len(roots) != 1 or next(iter(roots.values())).ndim:
-        shapes = ", ".join(f"{name} {root.shape}" for name, root in roots.items())
-        raise UnusablePortError(
-            f"training needs a scalar, and the functional side returns {shapes}: give a loss."
-        )
-    return next(iter(roots.values()))
 
 
 def _adapted(

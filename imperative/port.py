@@ -11,14 +11,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.dropout import _DropoutNd
 
-from imperative.arrays import leave, select
-from imperative.history import Recorder as History
-from imperative.history import gradients
-from imperative.optimizer import leave_state, made, resume
+from imperative.arrays import select
 from imperative.trace import Recorder, plain
-from scenarios.port import Answer, Arguments, Optimizer, UnusablePortError, leaves, of_float, weights
+from scenarios.port import Answer, Arguments, UnusablePortError, leaves, of_float, weights
 from scenarios.trace import Trace
-from scenarios.types import Arrays, Device, Dtype, Result
+from scenarios.types import Arrays, Device, Dtype
 
 
 class Port:
@@ -84,59 +81,6 @@ class Port:
                 has been changed.
         """
         return self._evaluated(parameters, arrays, dtype, device, None)[0]
-
-    def train(
-        self,
-        parameters: Arrays,
-        arrays: Arrays,
-        optimizer: Optimizer,
-        steps: int,
-        *,
-        state: Arrays | None = None,
-        dtype: Dtype = "float32",
-        device: Device = "cpu",
-        every: int | None = 1,
-    ) -> Result:
-        """Train every parameter on the same arguments, step after step.
-
-        Args:
-            parameters: to start from, by name.
-            arrays: of the arguments, by name.
-            optimizer: which.
-            steps: how many.
-            state: of the optimizer, as a result holds it; a fresh one by default.
-            dtype: to compute in.
-            device: to compute on.
-            every: which steps to record; None records none.
-
-        Raises:
-            UnusablePortError: there is no scalar to be differentiated.
-        """
-        held = _enter(parameters, dtype, device, self.buffers)
-        given = {name: tensor.detach() for name, tensor in _enter(arrays, dtype, device, ()).items()}
-        moving = {name: tensor for name, tensor in held.items() if tensor.requires_grad}
-        values = _loss(self._forward(held, given)[1])
-        values.backward()
-        start = leave(gradients(moving))
-        works = made(optimizer, list(moving.values()))
-        resume(works, list(moving), state or {})
-        recorder = History(every)
-        for step in range(1, steps + 1):
-            works.zero_grad()
-            loss = _loss(self._forward(held, given)[1])
-            loss.backward()
-            works.step()
-            recorder.keep(step, loss.detach(), moving)
-        with torch.no_grad():
-            outcome = _loss(self._forward(held, given)[1])
-        return Result(
-            values=leave({"loss": values}),
-            gradients=start,
-            history=recorder.history(),
-            converged=leave(moving),
-            state=leave_state(works, moving),
-            outcome=leave({"loss": outcome}),
-        )
 
     def record(
         self,
@@ -216,16 +160,6 @@ class Port:
             outputs["loss"] = _scalar(self.loss(output, *arguments))
             return outputs, {"loss": outputs["loss"]}
         return outputs, {name: t for name, t in outputs.items() if t.is_floating_point()}
-
-
-def _loss(roots: Mapping[str, Tensor]) -> Tensor:
-    """The one scalar that is trained."""
-    if len(roots) != 1 or next(iter(roots.values())).ndim:
-        shapes = ", ".join(f"{name} {tuple(root.shape)}" for name, root in roots.items())
-        raise UnusablePortError(
-            f"training needs a scalar, and the imperative side returns {shapes}: give a loss."
-        )
-    return next(iter(roots.values()))
 
 
 def _slopes(roots: Mapping[str, Tensor], moving: Mapping[str, Tensor]) -> Sequence[Tensor]:

@@ -88,36 +88,6 @@ class Answer:
     updates: Arrays = field(default_factory=dict)
 
 
-#: What an optimizer may be told besides its learning rate, and what holds where it is not told.
-OPTIONS: Mapping[str, Mapping[str, float]] = {
-    "sgd": {"momentum": 0.0},
-    "adam": {"b1": 0.9, "b2": 0.999, "eps": 1e-8},
-    "adamw": {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
-    "rmsprop": {"decay": 0.99, "eps": 1e-8},
-}
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """An optimizer that both sides have, with the same formula.
-
-    Attributes:
-        name: one of :data:`OPTIONS`. Epsilons stand outside the root, AdamW's decay is multiplied by the
-            learning rate, RMSProp starts from zero: as PyTorch has it.
-        learning_rate: of every step.
-        options: those that are not as in :data:`OPTIONS`, by name.
-    """
-
-    name: str
-    learning_rate: float
-    options: tuple[tuple[str, float], ...] = ()
-
-    @property
-    def told(self) -> Mapping[str, float]:
-        """All options by name."""
-        return {**OPTIONS[self.name], **dict(self.options)}
-
-
 def as_array(given: Any) -> np.ndarray:  # noqa: ANN401  # an array of whatever library
     """A copy as a NumPy array.
 

@@ -145,7 +145,6 @@ class Pair:
             )
         self.map = self._matched(map)
         self.notes: tuple[str, ...] = ()
-        self.fixed = frozenset(self.left.buffers)
 
     def _twice(self) -> Answer:
         """What the imperative side computes, twice the same."""
