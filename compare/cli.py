@@ -20,6 +20,7 @@ import typer
 
 if TYPE_CHECKING:
     from compare.describe import Table as Grid
+    from compare.port.check import PairVerdict
     from compare.record import Record, Run
     from scenarios import Device, Dtype, Statement
     from scenarios.graph import Of
@@ -187,6 +188,10 @@ def check(
     locate: Annotated[
         bool, typer.Option(help="Look for the operations that differ, if the sides do.")
     ] = True,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the first that differ as a script with its values."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge whether a JAX port computes what its PyTorch original does, and say where it does not."""
@@ -204,23 +209,34 @@ def check(
     # The functional side first: importing torch first can hide the GPU from JAX (jax#19004).
     right, tree = load.target(jax_target), None if pytree is None else load.pytree(pytree)
     left, losses = load.target(torch_target), None if loss is None else load.losses(loss)
-    if named is None and tree is None and load.wants_pytree(left, right):
-        _fail(f"{torch_target} has parameters, and {jax_target} none: give it a pytree with --pytree.", USAGE)
     with _blaming():
         pair = Pair(left, right, named, given, pytree=tree, loss=losses, map=known, device=place)
         if save_map is not None:
             pair.map.save(save_map)
             _say(f"Wrote {save_map}.")
         verdicts = {kind: pair.verdict(kind, locate=locate) for kind in dtypes}
+    if export is not None:
+        _export(verdicts.values(), export)
     if as_json:
         sides = {"imperative": torch_target, "functional": jax_target, "device": place}
         told = {kind: describe.document(verdict) for kind, verdict in verdicts.items()}
         _write(json.dumps({**sides, "verdicts": told}, indent=2))
     else:
-        texts = [describe.text(verdict, sought=locate) for verdict in verdicts.values()]
+        texts = [describe.text(verdict) for verdict in verdicts.values()]
         heads = [f"{kind}, " for kind in dtypes] if len(dtypes) > 1 else [""]
         _write("\n\n".join(map("".join, zip(heads, texts, strict=True))))
     raise typer.Exit(0 if all(verdict.agrees for verdict in verdicts.values()) else DISAGREE)
+
+
+def _export(verdicts: "Iterable[PairVerdict]", directory: Path) -> None:
+    """Write the first fault of these as a script, and say so, or that there is none."""
+    from compare.port.export import export
+
+    fault = next((v.first_difference for v in verdicts if v.first_difference is not None), None)
+    if fault is None:
+        _say("No operation was found to differ: nothing was exported.")
+        return
+    _say(f"Wrote {export(fault, directory)}.")
 
 
 @contextmanager
@@ -608,6 +624,7 @@ def main() -> NoReturn:
 def _explain(error: ValueError) -> None:
     """End with the sentence of an error that has one; return if it has none."""
     from compare.port import describe
+    from compare.port.export import ExportError
     from compare.port.load import LoadError
     from compare.port.mapping import MapError
     from compare.record import UnreadableRunError, UnwritableRunError
@@ -620,7 +637,7 @@ def _explain(error: ValueError) -> None:
         _fail(f"{error} Choose another directory with -o.", USAGE)
     if isinstance(error, LoadError) and error.__cause__ is not None:
         _fail(f"{error}\n{describe.traceback(error.__cause__)}".rstrip(), USAGE)
-    if isinstance(error, LoadError | MapError | UnavailableError | UnusablePortError):
+    if isinstance(error, ExportError | LoadError | MapError | UnavailableError | UnusablePortError):
         _fail(str(error), USAGE)
 
 

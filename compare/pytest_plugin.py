@@ -101,7 +101,7 @@ class Checker:
             pair = Pair(torch_fn, jax_fn, params, args, **{"device": self.device, **options})
             for one in ("float64", "float32") if dtype == "both" else (dtype,):
                 verdict = pair.verdict(one, locate=locate)
-                said = describe.text(verdict, sought=locate)
+                said = describe.text(verdict)
                 self._note(one, said, **describe.document(verdict))
                 if not verdict.agrees:
                     pytest.fail(f"{one}: {said}" if dtype == "both" else said)

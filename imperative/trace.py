@@ -55,7 +55,7 @@ class Recorder:
 
     def name(self, tensor: Tensor, name: str) -> None:
         """Call a tensor that was given ``name``."""
-        self._place(tensor, self._add(tensor, None, name), fresh=False)
+        self._lay(tensor, self._add(tensor, None, name), fresh=False)
 
     def trace(self, outputs: Mapping[str, Tensor]) -> Trace:
         """What was noted, with what these outputs are."""
@@ -112,14 +112,14 @@ class Recorder:
         changed = {a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
         for tensor in (tensor for name in changed for tensor in _tensors(told.get(name))):
             outputs.append(self._add(tensor, index, ""))
-            self._place(tensor, outputs[-1], fresh=True)
+            self._lay(tensor, outputs[-1], fresh=True)
         results = result if len(schema.returns) > 1 else (result,)
         for returned, value in zip(schema.returns, results, strict=True):
             alias = returned.alias_info
             if alias is None or not alias.is_write:
                 for tensor in _tensors(value):
                     outputs.append(self._add(tensor, index, ""))
-                    self._place(tensor, outputs[-1], fresh=alias is None)
+                    self._lay(tensor, outputs[-1], fresh=alias is None)
         call = f"torch.ops.{function}"
         self.operations.append(Operation(_name(function), inputs, tuple(outputs), call, taken, line, group))
         return result
@@ -135,7 +135,7 @@ class Recorder:
             operation = len(self.operations)
             self.operations.append(Operation("view", (written,), (len(self.values),)))
         index = self._add(tensor, operation, "")
-        self._place(tensor, index, fresh=False)
+        self._lay(tensor, index, fresh=False)
         return index
 
     def _taken(self, told: object) -> object:
@@ -151,7 +151,7 @@ class Recorder:
         self.values.append(Value(name, tuple(tensor.shape), kind, fingerprint(array), operation))
         return index
 
-    def _place(self, tensor: Tensor, index: int, *, fresh: bool) -> None:
+    def _lay(self, tensor: Tensor, index: int, *, fresh: bool) -> None:
         """Remember where a value lies; whatever else lay in a storage that was written anew is gone."""
         storage, view = _place(tensor)
         if fresh or storage not in self._known:

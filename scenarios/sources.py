@@ -9,7 +9,7 @@ from scenarios.trace import Source
 
 
 @cache
-def _libraries() -> tuple[str, ...]:
+def libraries() -> tuple[str, ...]:
     """Where libraries are installed, Python's own among them."""
     paths = sysconfig.get_paths()
     return tuple(f"{paths[name]}{sep}" for name in ("purelib", "platlib", "stdlib", "platstdlib"))
@@ -29,7 +29,7 @@ def users_line(frames: Iterable[tuple[str, int]], own: str, *frameworks: str) ->
             break
         if file.startswith(frameworks) or file.startswith("<"):
             continue
-        if not file.startswith(_libraries()):
+        if not file.startswith(libraries()):
             return Source(file, line)
         library = library if library.file else Source(file, line)
     return library

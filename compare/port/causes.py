@@ -6,7 +6,7 @@ the other side computes, entry by entry and up to rounding. What no probe explai
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 from typing import Any
 
 import ml_dtypes
@@ -30,7 +30,6 @@ class Local:
         given: values that both were computed of, in the functional side's layout.
         numbers: that stand in either computation.
         operations: of both regions.
-        kind: of the difference, as :class:`compare.port.locate.Fault` has it.
         backward: whether it is a gradient.
         budget: by how much rounding may move an entry.
     """
@@ -40,7 +39,6 @@ class Local:
     given: tuple[np.ndarray, ...]
     numbers: tuple[float, ...]
     operations: frozenset[str]
-    kind: str
     backward: bool
     budget: float
 
@@ -265,23 +263,39 @@ def _ratio(local: Local) -> float:
 
 
 def _ddof(local: Local) -> str:
-    ratio = _ratio(local)
-    if np.isnan(ratio) or local.same(local.left, local.right):
+    """Sums over n entries that one side divides by n and the other by n − 1; or the roots of that."""
+    if local.backward or local.same(local.left, local.right):
         return ""
-    sizes = {
-        x.size // local.left.size for x in local.given if local.left.size and x.size % local.left.size == 0
-    }
-    sizes |= {n for x in local.given for n in x.shape}
-    for count in sorted(n for n in sizes if n > 1):
-        for power, what in ((1.0, "variance"), (0.5, "standard deviation")):
-            factor = (count / (count - 1)) ** power
-            for one, words in (
-                (factor, "n on the imperative side and by n − 1 on the functional"),
-                (1 / factor, "n − 1 on the imperative side and by n on the functional"),
+    for power, what in ((1.0, "variance"), (2.0, "variance under the root")):
+        left, right = local.left**power, local.right**power
+        for total, count in _sums(local):
+            for ours, theirs, words in (
+                (count, count - 1, "n on the imperative side and by n − 1 on the functional"),
+                (count - 1, count, "n − 1 on the imperative side and by n on the functional"),
             ):
-                if np.isclose(ratio, one, rtol=1e-9, atol=0):
+                if local.same(left, total / ours) and local.same(right, total / theirs):
                     return f"the {what} is divided by {words} (n = {count})"
     return ""
+
+
+def _sums(local: Local) -> Iterator[tuple[np.ndarray, int]]:
+    """Sums of squares that the value may be made of, in its shape, and over how many entries each goes."""
+    for x in local.given:
+        for axes in _axes(x.ndim):
+            count = int(np.prod([x.shape[axis] for axis in axes]))
+            if count > 1 and x.size == count * local.left.size:
+                yield (np.var(x, axes) * count).reshape(local.left.shape), count
+                if np.all(x >= 0):
+                    yield x.sum(axes).reshape(local.left.shape), count
+        if x.size == local.left.size and np.all(x >= 0):  # the sum has been taken already
+            whole = x.reshape(local.left.shape)
+            for side in (local.left, local.right):
+                counts = np.round(np.median(whole[side > 0] / side[side > 0])) if np.any(side > 0) else 0
+                yield from ((whole, int(n)) for n in (counts, counts + 1) if n > 1)
+
+
+def _axes(count: int) -> Iterator[tuple[int, ...]]:
+    return (axes for size in range(1, count + 1) for axes in combinations(range(count), size))
 
 
 def _scaling(local: Local) -> str:

@@ -12,7 +12,7 @@ from compare.judge import Trial, Verdict, Word
 from compare.judge.trees import gap
 from compare.port.alignment import partners, prints
 from compare.port.locate import Fault, Locator
-from compare.port.mapping import Map, _moved, _slices, to_functional
+from compare.port.mapping import Map, moved, slices, to_functional
 from compare.port.matching import match
 from compare.twins import Twins
 from scenarios import Device, Dtype, Result, Statement
@@ -21,6 +21,9 @@ from scenarios.trace import Trace
 from scenarios.types import Arrays, Twin
 
 Loss = Callable[..., Any]
+
+#: Why two quantities cannot be compared entry by entry.
+_UNLIKE = {"missing on one side", "another shape"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ class PairVerdict:
         """The verdict in words, with where the sides part."""
         from compare.port import describe  # noqa: PLC0415  # it knows what a verdict is
 
-        return describe.text(self, sought=self.sought)
+        return describe.text(self)
 
     @property
     def word(self) -> Word:
@@ -141,7 +144,7 @@ class Pair:
         if self.parameters and not self.right.parameters:
             raise UnusablePortError(
                 f"the imperative side has parameters ({', '.join(list(self.parameters)[:3])}, …) and the "
-                "functional side none: give its pytree."
+                "functional side none: give its pytree (--pytree)."
             )
         self.map = self._matched(map)
         self.notes: tuple[str, ...] = ()
@@ -252,8 +255,8 @@ class Pair:
                 continue
             name, shape = piece.imperative, self.map.shapes["imperative"][piece.imperative]
             there = made.setdefault(name, np.zeros(shape, arrays[piece.functional].dtype))
-            block = _moved(piece, arrays[piece.functional], "functional", self.map.shapes)
-            where = _slices(piece.block("imperative"))
+            block = moved(piece, arrays[piece.functional], "functional", self.map.shapes)
+            where = slices(piece.block("imperative"))
             there[where] = there[where] + block if add else block
         return made
 
@@ -262,7 +265,11 @@ class Pair:
         """Where the sides part."""
         arrays, parameters = self.arguments.arrays, self.parameters
         held = self.converted(parameters)
-        budgets = {f.quantity: f.budget for _, e in self.trial.examinations for f in e.higher}
+        found = [f for _, examination in self.trial.examinations for f in examination.higher]
+        # Without an output of one name and one shape on both sides, nothing else need agree.
+        if any(f.reason in _UNLIKE and f.quantity.startswith("values.") for f in found):
+            return ()
+        budgets = {f.quantity: f.budget for f in found if f.reason not in _UNLIKE}
         names = {quantity: _trace_name(quantity) for quantity in budgets}
 
         def unlike(left: Arrays, right: Arrays) -> Sequence[str]:

@@ -12,8 +12,8 @@ import msgspec
 
 from compare.port.mapping import SIDES
 from compare.record import encode
-from compare.words import difference, percent, small, told
-from scenarios.sources import _libraries
+from compare.words import difference, multiple, percent, small, told
+from scenarios.sources import libraries
 from scenarios.trace import Source
 
 if TYPE_CHECKING:
@@ -38,17 +38,16 @@ _HEADS = {
 }
 
 
-def text(verdict: "PairVerdict", *, sought: bool = True) -> str:
+def text(verdict: "PairVerdict") -> str:
     """What is said of a pair: the judge's word and sentence, a block a fault, then what else is known.
 
     Args:
         verdict: what is said.
-        sought: whether the operations that differ were looked for.
     """
     parts = [f"{verdict.word}: {told(verdict.verdict)}"]
     parts += [_fault(number, fault) for number, fault in enumerate(verdict.faults, start=1)]
     if verdict.word == "different" and not verdict.faults:
-        parts.append("\n".join(_unlocated(verdict, sought=sought)))
+        parts.append("\n".join(_unlocated(verdict)))
     besides = [*verdict.notes, *_of_map(verdict.map)]
     if besides:
         parts.append("\n".join(besides))
@@ -132,7 +131,7 @@ def _trimmed(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None:
         steps = [] if _is_in(trace, _ours()) else [*steps, trace]
         trace = trace.tb_next
-    kept = [step for step in steps if not _is_in(step, ("<", *_libraries()))] or steps
+    kept = [step for step in steps if not _is_in(step, ("<", *libraries()))] or steps
     made = None
     for step in reversed(kept):
         made = TracebackType(made, step.tb_frame, step.tb_lasti, step.tb_lineno)
@@ -152,10 +151,12 @@ def _ours() -> tuple[str, ...]:
 def _fault(number: int, fault: "Fault") -> str:
     sites = {side: getattr(fault, side) for side in SIDES}
     dtypes = len({site.dtype for site in sites.values()}) > 1
-    rows: list[tuple[str, str]] = [
-        (side, f"{'goes on with ' if _IDLE.get(fault.kind) == side else ''}{_site(site, dtype=dtypes)}")
-        for side, site in sites.items()
-    ]
+    rows: list[tuple[str, str]] = []
+    for side, site in sites.items():
+        idle = _IDLE.get(fault.kind) == side
+        rows.append((side, f"{'goes on with ' if idle else ''}{_site(site, dtype=dtypes)}"))
+        if idle and side in fault.goes_on:
+            rows.append(("", f"in {_site(fault.goes_on[side])}"))
     rows += [("apart", _apart(fault)), ("cause", _cause(fault))]
     before = [dict.fromkeys(map(_site, pair)) for pair in fault.ancestors[:_ANCESTORS]]
     rows += [("same before", " = ".join(names)) for names in before]
@@ -177,7 +178,9 @@ def _site(site: "Site", *, dtype: bool = False) -> str:
 
 
 def _apart(fault: "Fault") -> str:
-    share = f" ({percent(fault.local / fault.scale)} of the largest magnitude)" if fault.scale else ""
+    part = fault.local / fault.scale if fault.scale else 0.0
+    told = f"{percent(part)} of" if part < 1 else f"{multiple(part)}"
+    share = f" ({told} the largest magnitude)" if part else ""
     return f"{small(fault.local)}{share} from the same inputs, {small(fault.accumulated)} as it ran"
 
 
@@ -185,11 +188,11 @@ def _cause(fault: "Fault") -> str:
     return f"{fault.cause}: {fault.evidence}" if fault.cause else "unknown cause"
 
 
-def _unlocated(verdict: "PairVerdict", *, sought: bool) -> Iterator[str]:
+def _unlocated(verdict: "PairVerdict") -> Iterator[str]:
     """That no operation is to blame, and what differs."""
     yield (
         "No operation was found at which the sides part. What differs:"
-        if sought
+        if verdict.sought
         else "The operations that differ were not looked for. What differs:"
     )
     found = verdict.verdict

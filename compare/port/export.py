@@ -1,12 +1,16 @@
 """Writes a fault as a script that needs only torch, jax and NumPy, with the values it begins from."""
 
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 
 from compare.port.locate import Fault
 from scenarios.trace import Operation, Taken
+
+#: Steps of ours, where a loop was carried out row by row.
+_OWN = {"row", "stack"}
 
 SCRIPT, VALUES = "reproduce.py", "values.npz"
 
@@ -42,7 +46,7 @@ def export(fault: Fault, directory: Path) -> Path:
         directory: made if it is not there; a script of an earlier export is replaced.
 
     Raises:
-        ExportError: it cannot be written there.
+        ExportError: it cannot be written there, or not as a script.
     """
     arrays = {"wanted": fault.left}
     lines = {side: list(_lines(fault, side, arrays)) for side in ("imperative", "functional")}
@@ -69,6 +73,8 @@ def _lines(fault: Fault, side: str, arrays: dict[str, np.ndarray]) -> Iterator[s
         arrays[f"{letter}{index}"] = array
         yield f'{letter}{index} = {make}(given["{letter}{index}"])'
     for operation in fault.steps[side]:
+        if not operation.call and operation.name not in _OWN:
+            raise ExportError(f"{operation.name}, on the {side} side, has no public name to be called by.")
         made = ", ".join(f"{letter}{index}" for index in operation.outputs)
         taken = _imperative if side == "imperative" else _functional
         yield f"{made} = {taken(operation, letter)}"
@@ -91,10 +97,32 @@ def _functional(operation: Operation, letter: str) -> str:
 
 
 def _python(value: object, letter: str) -> str:
-    """A value as Python reads it."""
+    """A value as Python reads it.
+
+    Raises:
+        ExportError: it cannot be written so.
+    """
     if isinstance(value, Taken):
         return f"{letter}{value.index}"
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        told = (f"{name}={_python(getattr(value, name), letter)}" for name in value._fields)
+        return f"jax.lax.{type(value).__name__}({', '.join(told)})"
+    if isinstance(value, list | tuple):
         inner = ", ".join(_python(part, letter) for part in value)
         return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
-    return repr(value)
+    return _word(value)
+
+
+def _word(value: object) -> str:
+    """A single value as Python reads it."""
+    if isinstance(value, Enum):
+        return f"jax.lax.{type(value).__name__}.{value.name}"
+    if isinstance(value, np.dtype):
+        return f"np.dtype({value.name!r})"
+    if isinstance(value, float) and not np.isfinite(value):
+        return f"float({str(value)!r})"
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    if type(value).__module__ == "torch":  # its own words are Python, but for a device
+        return f"torch.{value!r}" if type(value).__name__ == "device" else repr(value)
+    raise ExportError(f"the option {value!r} of an operation cannot be written as Python.")

@@ -3,7 +3,6 @@
 Objects are the user's own code, which is run. Files of arrays are only read: nothing in them is executed.
 """
 
-import inspect
 import pkgutil
 import re
 import sys
@@ -151,12 +150,6 @@ def arguments(path: Path | str) -> tuple[np.ndarray, ...]:
             "with numpy.savez."
         )
     return tuple(held.values())
-
-
-def wants_pytree(left: object, right: object) -> bool:
-    """Whether a module of PyTorch has parameters, and its port is a function, which has none."""
-    state = getattr(left, "state_dict", None)
-    return callable(state) and bool(state()) and inspect.isroutine(getattr(right, "__wrapped__", right))
 
 
 def _module(place: str) -> ModuleType:

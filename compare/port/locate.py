@@ -440,7 +440,9 @@ class _State:
     def _fault(self, t: int, j: int, put: np.ndarray) -> tuple[Fault, Puts]:
         there, laid = self._values("functional", j), _number(put)
         puts = {j: put, **self._elsewhere(t, j)}
-        in_left, in_right = t in self.lefts.values, j in self.rights.values
+        # An output that differs is lost even where the other side has its value on the way to its own.
+        in_left = t in self.lefts.values and not len(self.forth[t])
+        in_right = j in self.rights.values and not len(self.back[j])
         kind: Kind = (
             "another value"
             if in_left and in_right
@@ -452,7 +454,7 @@ class _State:
         )
         original = _number(self.whole.values("functional", [j])[j]) if self.puts else there
         steps, given = self._steps(t, j)
-        named, evidence = cause(self._local(t, j, laid, kind, steps, given))
+        named, evidence = cause(self._local(t, j, laid, steps, given))
         imperative, functional = self._sites(t, j)
         sides = (("imperative", self.left, self.lefts, t), ("functional", self.right, self.rights, j))
         goes_on = {
@@ -508,7 +510,6 @@ class _State:
         t: int,
         j: int,
         laid: np.ndarray,
-        kind: Kind,
         steps: Mapping[str, tuple[Operation, ...]],
         given: Mapping[str, Mapping[int, np.ndarray]],
     ) -> Local:
@@ -522,7 +523,6 @@ class _State:
             tuple(array for array in told if array.size > 1),
             (*numbers, *(float(array.ravel()[0]) for array in told if array.size == 1)),
             frozenset(operation.name for operation in made),
-            kind,
             self.phase == "backward",
             float(max(self.told.budget[t], self.heard.budget[j])),
         )

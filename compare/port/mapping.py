@@ -259,7 +259,7 @@ def _converted(
     written: dict[str, np.ndarray] = {}
     for piece in by.pieces:
         there, here = piece.name(source), piece.name(target)
-        value = _moved(piece, _array(arrays, there, source, by), source, by.shapes)
+        value = moved(piece, _array(arrays, there, source, by), source, by.shapes)
         if here not in made:
             made[here] = _blank(here, value.dtype, target, by, like)
             written[here] = np.zeros(made[here].shape, bool)
@@ -268,7 +268,7 @@ def _converted(
                 f"the {target} array {here!r} would hold {made[here].dtype} and {value.dtype}: convert the "
                 f"{source} arrays to one dtype first."
             )
-        where = _slices(piece.block(target))
+        where = slices(piece.block(target))
         kept, before = made[here][where], written[here][where]
         if before.any() and (_bits(kept) != _bits(value))[before].any():
             raise MapError(
@@ -288,7 +288,7 @@ def _blank(name: str, dtype: np.dtype, side: Side, by: Map, like: Mapping[str, n
     blank = np.zeros(by.shapes[side][name], dtype)
     for entry in by.left_over[side]:
         if entry.name == name and name in like:
-            blank[_slices(entry.block)] = _array(like, name, side, by)[_slices(entry.block)]
+            blank[slices(entry.block)] = _array(like, name, side, by)[slices(entry.block)]
     return blank
 
 
@@ -303,11 +303,11 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, side: Side, by: Map) -> 
     return array
 
 
-def _moved(
+def moved(
     piece: Piece, array: np.ndarray, source: Side, shapes: Mapping[Side, Mapping[str, Shape]]
 ) -> np.ndarray:
     """The block of a piece, as the other side has it."""
-    block, before, after = array[_slices(piece.block(source))], *_steps(piece, shapes)
+    block, before, after = array[slices(piece.block(source))], *_steps(piece, shapes)
     if source == "imperative":
         turned = np.flip(block.reshape(before).transpose(piece.axes), piece.flip)
         return turned.reshape(_extent(piece, "functional", shapes))
@@ -327,7 +327,8 @@ def _extent(piece: Piece, side: Side, shapes: Mapping[Side, Mapping[str, Shape]]
     return shapes[side][piece.name(side)] if block is None else tuple(stop - start for start, stop in block)
 
 
-def _slices(block: Block | None) -> tuple[slice, ...]:
+def slices(block: Block | None) -> tuple[slice, ...]:
+    """A block as an index of its array."""
     return () if block is None else tuple(slice(start, stop) for start, stop in block)
 
 
