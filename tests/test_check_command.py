@@ -236,7 +236,7 @@ def test_json_is_one_document_and_no_locate_looks_for_nothing(command, stand, sa
     told = document["verdicts"]["float64"]
     assert (told["word"], told["agrees"], told["faults"]) == ("different", False, [])
     assert told["verdict"]["step"][0]["absolute"] == "inf"
-    stand(said.verdict("different"))
+    stand(replace(said.verdict("different"), sought=False))
     assert (
         "were not looked for. What differs:\n  values.output[1]"
         in command("check", *SCALE, "--no-locate").out
@@ -278,7 +278,8 @@ def test_what_was_not_shown_to_agree_ends_with_1(command, stand, said, word):
         ((*SCALE, "--device", "tpu"), "no device is called 'tpu': did you mean 'gpu'?"),
         (
             ("left.py:Net()", "right.py:net", "--args", "args.npz"),
-            "left.py:Net() has parameters, and right.py:net none: give it a pytree with --pytree.",
+            "the imperative side has parameters (fc.weight, fc.bias, …) and the functional side none: "
+            "give its pytree (--pytree).",
         ),
         (
             ("left.py:nothing", "right.py:scale", "--params", "params.npz", "--args", "args.npz"),
