@@ -25,6 +25,8 @@ from scenarios.trace import Operation, Source, Taken, Trace, Value, fingerprint
 _OWN = str(Path(__file__).with_name("port.py"))
 _FRAMEWORKS = tuple(f"{Path(str(module.__file__)).parent}{sep}" for module in (torch, jaxtyping))
 
+_NORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"}
+
 # Under which a node of the tape remembers which line recorded it, within which modules.
 _LABEL = "gradtwin"
 
@@ -100,7 +102,9 @@ class Recorder:
         told |= {a.name: value for a, value in zip(schema.arguments, arguments, strict=False)} | dict(options)
         inputs = tuple(self._index(tensor) for value in told.values() for tensor in _tensors(value))
         taken = {name: self._taken(value) for name, value in told.items()}
-        if _name(function) in self._opened and function in decomposition_table:
+        changed = [tensor for name in _changed(function, told) for tensor in _tensors(told.get(name))]
+        # What changes its arguments would change them twice.
+        if _name(function) in self._opened and function in decomposition_table and not changed:
             with self._mode:
                 steps = decomposition_table[function](*arguments, **options)
             inputs += tuple(self._index(tensor) for tensor in _tensors(steps))
@@ -109,8 +113,7 @@ class Recorder:
         line, group = label or self.label()
         result = run()
         index, outputs = len(self.operations), []
-        changed = {a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write}
-        for tensor in (tensor for name in changed for tensor in _tensors(told.get(name))):
+        for tensor in changed:
             outputs.append(self._add(tensor, index, ""))
             self._lay(tensor, outputs[-1], fresh=True)
         results = result if len(schema.returns) > 1 else (result,)
@@ -225,6 +228,16 @@ def _tensors(tree: object) -> Iterator[Tensor]:
     elif isinstance(tree, list | tuple):
         for branch in tree:
             yield from _tensors(branch)
+
+
+def _changed(function: Any, told: Mapping[str, Any]) -> Iterator[str]:  # noqa: ANN401
+    """The names of the arguments that an operation changes in place."""
+    for argument in function._schema.arguments:  # noqa: SLF001  # no public name
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            yield argument.name
+    # Batch normalisation does so, and neither its schema nor the tensors' versions tell.
+    if _name(function) in _NORMS and told.get("training"):
+        yield from ("running_mean", "running_var")
 
 
 def _name(function: Any) -> str:  # noqa: ANN401

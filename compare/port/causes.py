@@ -364,7 +364,7 @@ _PROBES: dict[str, Callable[[Local], str]] = {
     "epsilon place": _epsilon_place,
     "momentum convention": _momentum,
     "ddof": _ddof,
-    "missing scaling": _scaling,
+    "constant factor": _scaling,
     "integer or float index": _index,
     "padding side": _padding,
 }
