@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -123,6 +124,7 @@ class Port:
         values: Mapping[int, np.ndarray],
         dtype: Dtype,
         device: Device = "cpu",
+        options: Mapping[int, Mapping[str, object]] = MappingProxyType({}),
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Carry some operations of the last recording out again.
 
@@ -132,6 +134,7 @@ class Port:
             values: that they take, by index; what they make takes the place of what is given here.
             dtype: that was computed in.
             device: that was computed on.
+            options: by index, what an equation is told otherwise.
 
         Yields:
             The index and the array of every value that is made, as soon as it is.
@@ -140,7 +143,9 @@ class Port:
             known: dict[int, Any] = dict(values)
             for index in operations:
                 operation = trace.operations[index]
-                results = self._acts[index]([known[value] for value in operation.inputs])
+                results = self._acts[index](
+                    [known[value] for value in operation.inputs], **options.get(index, {})
+                )
                 for value, array in zip(operation.outputs, results, strict=True):
                     known[value] = array
                     yield value, plain(array)

@@ -1,7 +1,7 @@
 """Writes down every operation that PyTorch runs, forward and backward, with what its values are told by."""
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from os import sep
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._decomp import decomposition_table
+from torch._decomp.decompositions import native_batch_norm_helper
 from torch.autograd.graph import Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -26,6 +27,8 @@ _OWN = str(Path(__file__).with_name("port.py"))
 _FRAMEWORKS = tuple(f"{Path(str(module.__file__)).parent}{sep}" for module in (torch, jaxtyping))
 
 _NORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"}
+
+_UNFILLED = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted"}
 
 # Under which a node of the tape remembers which line recorded it, within which modules.
 _LABEL = "gradtwin"
@@ -103,15 +106,17 @@ class Recorder:
         inputs = tuple(self._index(tensor) for value in told.values() for tensor in _tensors(value))
         taken = {name: self._taken(value) for name, value in told.items()}
         changed = [tensor for name in _changed(function, told) for tensor in _tensors(told.get(name))]
-        # What changes its arguments would change them twice.
-        if _name(function) in self._opened and function in decomposition_table and not changed:
+        opening = _opening(function, told, changed=bool(changed)) if _name(function) in self._opened else None
+        if opening is not None:
             with self._mode:
-                steps = decomposition_table[function](*arguments, **options)
+                steps = opening(*arguments, **options)
             inputs += tuple(self._index(tensor) for tensor in _tensors(steps))
         node = torch._C._current_autograd_node()  # noqa: SLF001  # no public name
         label = _labels(node).get(_LABEL) if node is not None else None
         line, group = label or self.label()
         result = run()
+        if _name(function) in _UNFILLED:
+            result.zero_()  # whatever lay in the memory would be another value every time
         index, outputs = len(self.operations), []
         for tensor in changed:
             outputs.append(self._add(tensor, index, ""))
@@ -238,6 +243,32 @@ def _changed(function: Any, told: Mapping[str, Any]) -> Iterator[str]:  # noqa: 
     # Batch normalisation does so, and neither its schema nor the tensors' versions tell.
     if _name(function) in _NORMS and told.get("training"):
         yield from ("running_mean", "running_var")
+
+
+def _opening(function: Any, told: Mapping[str, Any], *, changed: bool) -> Callable[..., Any] | None:  # noqa: ANN401
+    """What does the same as an operation in smaller steps, and changes none of its arguments."""
+    name = _name(function)
+    if name in _NORMS:
+        return _normalised
+    if name == "convolution" and told["bias"] is not None:
+        return _convolved
+    # What changes its arguments would change them twice.
+    return None if changed else decomposition_table.get(function)
+
+
+def _normalised(*arguments: Any) -> Sequence[Tensor | None]:  # noqa: ANN401
+    """Batch normalisation, with the statistics that it arrives at."""
+    x, weight, bias, mean, variance, training, momentum, epsilon = arguments[:8]
+    found: Sequence[Tensor | None] = native_batch_norm_helper(
+        x, weight, bias, mean, variance, training, momentum, epsilon, functional=True
+    )
+    return found
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:  # noqa: ANN401
+    """A convolution, and its bias after it."""
+    result: Tensor = torch.ops.aten.convolution(x, weight, None, *options)
+    return result + bias.view(-1, *(1,) * (result.ndim - 2))
 
 
 def _name(function: Any) -> str:  # noqa: ANN401

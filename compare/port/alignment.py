@@ -4,7 +4,7 @@ Two values are the same if their fingerprints differ by no more than rounding: h
 measured by recording its side in a lower precision too, as the judge does (docs/judging.md).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,7 +28,8 @@ class Prints:
     Attributes:
         numbers: ``(values, 6)``.
         infinite: ``(values, 3)``.
-        constant: ``(values,)``, whether a value is one number throughout.
+        constant: ``(values,)``, whether a value is one number throughout, so that it is recognised by chance;
+            not where it is a single one that depends on what was given, but where it is nothing but rounding.
         budget: ``(values,)``, by how much every number may be off.
     """
 
@@ -64,12 +65,22 @@ def prints(trace: Trace, lower: Trace | None, entries: int) -> Prints:
         ratio = unit / unit_roundoff("float32")
         budget = SAFETY * np.maximum(ratio * error, np.sqrt(max(entries, 1)) * unit * scale)
     exact = np.array([p.exact for p in told], bool)
+    noise = ~exact & (budget >= scale)
     return Prints(
         numbers,
         np.array([p.infinite for p in told]).reshape(len(told), -1),
-        np.array([p.constant for p in told], bool),
+        (np.array([p.constant for p in told], bool) & ~_telling(trace)) | noise,
         np.where(exact, 0.0, budget),
     )
+
+
+def _telling(trace: Trace) -> np.ndarray:
+    """``(values,)``, which are single numbers that were computed of what was given."""
+    depends: list[bool] = []
+    for index, value in enumerate(trace.values):
+        depends.append(bool(value.name) or any(depends[i] for i in trace.inputs(index)))
+    single = [value.print.size == 1 and not any(value.print.infinite) for value in trace.values]
+    return np.asarray(np.array(depends, bool) & np.array(single, bool))
 
 
 def _same_way(trace: Trace, lower: Trace) -> bool:
@@ -145,7 +156,13 @@ class Lost:
         return reached - {_END}
 
 
-def lost(trace: Trace, partnered: Iterable[bool], constant: np.ndarray, outputs: Iterable[int]) -> Lost:
+def lost(
+    trace: Trace,
+    partnered: Iterable[bool],
+    constant: np.ndarray,
+    outputs: Iterable[int],
+    proven: Collection[int] = (),
+) -> Lost:
     """What is lost on the way to ``outputs``, which differ.
 
     Args:
@@ -153,6 +170,7 @@ def lost(trace: Trace, partnered: Iterable[bool], constant: np.ndarray, outputs:
         partnered: by value, whether the other side has it.
         constant: by value, whether it is one number throughout: such values are never lost.
         outputs: values that differ, whether or not they have partners.
+        proven: values that are right, since what they lead to is.
     """
     known = np.array(list(partnered), bool) | constant
     ends = list(dict.fromkeys(outputs))
@@ -163,7 +181,7 @@ def lost(trace: Trace, partnered: Iterable[bool], constant: np.ndarray, outputs:
     while waiting:
         value = waiting.pop()
         for taken in trace.inputs(value):
-            if known[taken] or trace.values[taken].operation is None:
+            if known[taken] or trace.values[taken].operation is None or taken in proven:
                 continue
             after.add_edge(taken, value)
             if taken not in found:

@@ -6,7 +6,7 @@ the other side computes, entry by entry and up to rounding. What no probe explai
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations, product
+from itertools import combinations, islice, permutations, product
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +15,9 @@ from scipy import special
 
 #: Fewer entries than these can be explained by chance.
 _ENOUGH = 4
+
+#: So many paddings are tried where the axes differ.
+_PADDINGS = 64
 
 #: A value that is meant to remove what it is added to.
 _FILL = -100.0
@@ -32,6 +35,7 @@ class Local:
         operations: of both regions.
         backward: whether it is a gradient.
         budget: by how much rounding may move an entry.
+        counts: over how many entries operations before it went.
     """
 
     left: np.ndarray
@@ -41,6 +45,7 @@ class Local:
     operations: frozenset[str]
     backward: bool
     budget: float
+    counts: frozenset[int] = frozenset()
 
     def same(self, left: Any, right: Any) -> bool:  # noqa: ANN401  # arrays that broadcast
         """Whether two arrays are equal up to rounding, and say anything."""
@@ -275,6 +280,15 @@ def _ddof(local: Local) -> str:
             ):
                 if local.same(left, total / ours) and local.same(right, total / theirs):
                     return f"the {what} is divided by {words} (n = {count})"
+    for count in sorted(n for n in local.counts if n > 2 and np.all(local.left >= 0)):  # noqa: PLR2004
+        for power, what in ((1.0, "variance"), (0.5, "variance under the root")):
+            factor = (count / (count - 1)) ** power
+            for one, other, words in (
+                (local.left, local.right, "n − 1 on the imperative side and by n on the functional"),
+                (local.right, local.left, "n on the imperative side and by n − 1 on the functional"),
+            ):
+                if local.same(one, factor * other):
+                    return f"the {what} is divided by {words} (n = {count})"
     return ""
 
 
@@ -319,23 +333,48 @@ def _padding(local: Local) -> str:
     left, right = local.left, local.right
     if not any(word in name for name in local.operations for word in ("conv", "pad")):
         return ""
-    for axis in range(left.ndim):
-        for shift in (1, 2, 3, -1, -2, -3):
-            length = left.shape[axis]
-            if abs(shift) >= length - 1:
-                continue
-            ahead = tuple(
-                slice(max(shift, 0), length + min(shift, 0)) if a == axis else slice(None)
-                for a in range(left.ndim)
-            )
-            behind = tuple(
-                slice(max(-shift, 0), length + min(-shift, 0)) if a == axis else slice(None)
-                for a in range(left.ndim)
-            )
-            inner = right[behind]
-            if inner.size >= _ENOUGH and np.ptp(inner) > 0 and local.same(left[ahead], inner):
-                return f"one is the other shifted by {abs(shift)} along axis {axis}: padded on the other side"
+    for shifts in _shifts(left.shape):
+        spans = list(zip(left.shape, shifts, strict=True))
+        ahead = tuple(slice(max(by, 0), length + min(by, 0)) for length, by in spans)
+        behind = tuple(slice(max(-by, 0), length + min(-by, 0)) for length, by in spans)
+        inner = right[behind]
+        if inner.size >= _ENOUGH and np.ptp(inner) > 0 and local.same(left[ahead], inner):
+            moved = ", ".join(f"{abs(by)} along axis {axis}" for axis, by in enumerate(shifts) if by)
+            return f"one is the other shifted by {moved}: padded on the other side"
     return ""
+
+
+def _shifts(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Ways to shift an array along one of its axes, or along some of them by as much, leaving most of it."""
+    for by, axes in product((1, 2, 3), _axes(len(shape))):
+        if all(by < shape[axis] - 1 for axis in axes):
+            for signs in product((1, -1), repeat=len(axes)):
+                told = dict(zip(axes, signs, strict=True))
+                yield tuple(by * told.get(axis, 0) for axis in range(len(shape)))
+
+
+def paddings(
+    padding: Any,  # noqa: ANN401  # pairs of numbers
+    strides: Any,  # noqa: ANN401
+) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Other paddings of a convolution that may give as many entries, axis by axis or alike on all of them.
+
+    Args:
+        padding: before and after, by axis.
+        strides: by axis.
+    """
+    choices = [
+        [
+            (before, total - before)
+            for total in range(max(sum(pair) - stride + 1, 0), sum(pair) + stride)
+            for before in range(total + 1)
+        ]
+        for pair, stride in zip(padding, strides, strict=True)
+    ]
+    alike = [(pair,) * len(choices) for pair in choices[0] if all(pair in some for some in choices)]
+    for made in dict.fromkeys((*alike, *islice(product(*choices), _PADDINGS))):
+        if made != tuple(tuple(pair) for pair in padding):
+            yield made
 
 
 def _index(local: Local) -> str:

@@ -291,7 +291,9 @@ class Pair:
         locator = Locator(
             lambda dtype, **options: self.left.record(parameters, arrays, dtype, self.device, **options),
             lambda dtype, **options: self.right.record(held, arrays, dtype, self.device, **options),
-            lambda trace, steps, values: self.right.replay(trace, steps, values, "float64", self.device),
+            lambda trace, steps, values, options={}: self.right.replay(
+                trace, steps, values, "float64", self.device, options
+            ),
             {name: self._counterparts(name) for name in names.values()},
             unlike,
             self._expected,

@@ -1,6 +1,6 @@
 """Puts a value of one side into the layout of the other's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -37,9 +37,26 @@ def _mergeable(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
     return ends[0] <= ends[1] or ends[1] <= ends[0]
 
 
-def nearest(array: np.ndarray, like: np.ndarray, most: int) -> list[np.ndarray]:
-    """The layouts of an array that fit another one, no more than ``most``, those nearest to it first."""
-    found = []
+def turns(array: np.ndarray, like: np.ndarray) -> list[tuple[int, ...]]:
+    """The orders of its axes in which an array is equal to another one, up to rounding."""
+    if array.ndim != like.ndim or array.ndim > _MOST_AXES:
+        return []
+    return [
+        axes
+        for axes in permutations(range(array.ndim))
+        if tuple(array.shape[a] for a in axes) == like.shape and np.allclose(array.transpose(axes), like)
+    ]
+
+
+def nearest(
+    array: np.ndarray, like: np.ndarray, most: int, usual: Sequence[tuple[int, ...]] = ()
+) -> list[np.ndarray]:
+    """The layouts of an array that fit another one, no more than ``most``, those nearest to it first.
+
+    Before those come the ``usual`` orders of its axes, as far as they fit.
+    """
+    fits = [axes for axes in usual if tuple(array.shape[a] for a in axes) == like.shape]
+    found = [(-1.0, array.transpose(axes)) for axes in fits]
     for laid in layouts(array, like.shape):
         with np.errstate(invalid="ignore", over="ignore"):
             apart = np.abs(laid.astype(np.float64) - like.astype(np.float64))

@@ -8,6 +8,7 @@ there, and the search goes on with what differs still: one run finds faults that
 other.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +19,8 @@ import numpy as np
 
 from compare.judge.trees import gap
 from compare.port.alignment import Lost, Prints, lost, mirrored, partners, prints
-from compare.port.causes import Local, cause
-from compare.port.layout import nearest
+from compare.port.causes import Local, cause, paddings
+from compare.port.layout import nearest, turns
 from scenarios.trace import Fingerprint, Operation, Source, Trace, fingerprint
 
 #: No more faults than these are looked for in one pair.
@@ -28,8 +29,8 @@ MOST_FAULTS = 32
 #: No more operations than these after a root are tried on either side.
 _REACH = 24
 
-#: Layouts of a value that are tried.
-_LAYOUTS = 2
+#: Layouts of a value that are tried, and where it is known which values belong together.
+_LAYOUTS, _MORE_LAYOUTS = 2, 6
 
 #: So many operations after a value are carried out to see whether it mends them,
 _AHEAD = 48
@@ -37,7 +38,18 @@ _AHEAD = 48
 #: and so many values that agree then prove it.
 _CONVINCED = 2
 
+#: Axes of a value that may be turned from case to case.
+_MATRIX = 2
+
+#: So many values tell how either side orders its axes.
+_SAMPLE = 16
+
+#: Bytes of values that are kept at hand; what else is needed is computed anew.
+_AT_HAND = 2**30
+
 Phase = Literal["forward", "backward"]
+Side = Literal["imperative", "functional"]
+_SIDES: tuple[Side, Side] = ("imperative", "functional")
 Kind = Literal["another value", "missing", "extra", "another order"]
 Puts = dict[int, np.ndarray]
 
@@ -55,8 +67,17 @@ class Recorded(Protocol):
         """As the side's own ``Port.record``, with the parameters and the arguments in place."""
 
 
-#: Carries operations of a functional trace out again, from values by index, as ``Port.replay`` does.
-Replayed = Callable[[Trace, Sequence[int], Mapping[int, np.ndarray]], Iterator[tuple[int, np.ndarray]]]
+class Replayed(Protocol):
+    """Carries operations of a functional trace out again, from values by index."""
+
+    def __call__(
+        self,
+        trace: Trace,
+        operations: Sequence[int],
+        values: Mapping[int, np.ndarray],
+        options: Mapping[int, Mapping[str, object]] = ...,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """As ``Port.replay``, with the precision and the device in place."""
 
 
 @dataclass(frozen=True)
@@ -179,9 +200,12 @@ class Locator:
         options = {"opened": self.opened} if side == "imperative" else {"put": put or {}}
         return self.sides[side]("float64", want=want, **options)[1]
 
-    def _within(self, finer: Fault, fault: Fault) -> bool:
-        """Whether a fault lies upstream of another one."""
-        return finer.ends["functional"] in self.right.above([fault.ends["functional"]])
+    def _better(self, finer: Fault, fault: Fault) -> bool:
+        """Whether a fault lies upstream of another one, or says more of the same lines."""
+        if finer.ends["functional"] not in self.right.above([fault.ends["functional"]]):
+            return False
+        lines = [(f.imperative.source, f.functional.source) for f in (finer, fault)]
+        return bool(finer.cause or not fault.cause) or lines[0] != lines[1]
 
     def _open(self, region: Sequence[Site]) -> bool:
         """Note the steps of these operations from now on; False if there are none."""
@@ -195,28 +219,55 @@ class Locator:
     def faults(self) -> Iterator[Fault]:
         """All that can be told apart, in the order of the data, those of the forward first."""
         puts: Puts = {}
-        seen: set[tuple[Source, Source]] = set()
+        told = _Told()
         for _ in range(MOST_FAULTS):
             state = _State(self, puts)
-            if not state.wrong:
-                return
-            found = state.search()
+            found = state.search() if state.wrong else None
             if found is None:
                 return
             if self._open(found[0].region["imperative"]):
                 finer = _State(self, puts).search()
-                if finer is not None and self._within(finer[0], found[0]):
+                if finer is not None and self._better(finer[0], found[0]):
                     found = finer
             fault, more = found
+            if more.keys() <= puts.keys():
+                return  # what takes this value cannot all be mended by it
             puts |= more
-            lines = (fault.imperative.source, fault.functional.source)
-            # What is differentiated wrongly because it is wrong is no fault of its own.
-            derived = fault.phase == "backward" and any(
-                a == b and a.file for told in seen for a, b in zip(told, lines, strict=True)
-            )
-            if lines not in seen and not derived:
+            if told.new(fault):
                 yield fault
-            seen.add(lines)
+
+
+class _Told:
+    """Which faults are known."""
+
+    def __init__(self) -> None:
+        self.lines: set[tuple[Source, Source]] = set()
+        self.wrong: dict[Side, set[Source]] = {side: set() for side in _SIDES}
+        self.moved = False
+
+    def new(self, fault: Fault) -> bool:
+        """Whether this is a fault of its own, and neither the same lines again nor what follows from one."""
+        lines = {"imperative": fault.imperative.source, "functional": fault.functional.source}
+        pair = lines["imperative"], lines["functional"]
+        new = pair not in self.lines and not self._derived(fault)
+        self.lines.add(pair)
+        self.moved = self.moved or fault.kind == "another order"
+        if fault.phase == "forward":
+            for side in _SIDES:
+                self.wrong[side].add(lines[side])
+        return new
+
+    def _derived(self, fault: Fault) -> bool:
+        """Whether it is what is differentiated wrongly because it is wrong."""
+        if fault.phase == "forward":
+            return False
+        for place, side in enumerate(_SIDES):
+            sites = [*fault.region[side], getattr(fault, side)]
+            if self.moved:  # what was at other places was differentiated there
+                sites += [pair[place] for pair in fault.ancestors]
+            if any(site.source.file and site.source in self.wrong[side] for site in sites):
+                return True
+        return False
 
 
 class _State:
@@ -240,15 +291,25 @@ class _State:
     def _lost(self) -> tuple[Lost, Lost]:
         ends = [self.left.outputs[name] for name in self.wrong]
         others = [self.right.outputs[n] for name in self.wrong for n in self.whole.counterparts[name]]
+        # In a backward whatever led to the outputs of the forward is right, by other steps or not.
+        ours, theirs = (
+            trace.above(v for name, v in trace.outputs.items() if not name.startswith("gradients."))
+            if self.phase == "backward"
+            else set[int]()
+            for trace in (self.left, self.right)
+        )
         return (
-            lost(self.left, [bool(len(p)) for p in self.forth], self.told.constant, ends),
-            lost(self.right, [bool(len(p)) for p in self.back], self.heard.constant, others),
+            lost(self.left, [bool(len(p)) for p in self.forth], self.told.constant, ends, ours),
+            lost(self.right, [bool(len(p)) for p in self.back], self.heard.constant, others, theirs),
         )
 
     def search(self) -> tuple[Fault, Puts] | None:
         """The first place at which the imperative side's value mends what follows, and what to put there."""
         second: tuple[int, int, np.ndarray] | None = None
-        for t, j in self._candidates():
+        candidates = list(self._candidates())
+        self._expect("imperative", {t for t, _ in candidates})
+        self._expect("functional", {v for j in self._next for v in (j, *self._next[j][1])})
+        for t, j in candidates:
             for laid in self._laid(t, j):
                 agreeing = self._agreeing(t, j, laid)
                 if agreeing >= _CONVINCED:
@@ -267,8 +328,8 @@ class _State:
                 (self.right, self.rights, j, self.heard.constant),
             )
         )
-        self._fetch("imperative", ours)
-        self._fetch("functional", theirs)
+        self._expect("imperative", ours)
+        self._expect("functional", {v for b in theirs for v in self._between(b, j)[1]}.union(theirs))
         for a in ours:
             for b in theirs:
                 if (a, b) == (t, j) or not self._comparable(a, b):
@@ -282,17 +343,28 @@ class _State:
         """Whether the functional side computes this value at ``j`` if that one is put at ``b``."""
         if b == j:
             return False
-        above, reached, steps = self.right.above([j]), {b}, []
-        for index, operation in enumerate(self.right.operations):
-            if reached.intersection(operation.inputs) and above.intersection(operation.outputs):
-                reached |= set(operation.outputs)
-                steps.append(index)
-        if j not in reached:
+        steps, needed = self._between(b, j)
+        if not steps:
             return False
-        needed = {v for index in steps for v in self.right.operations[index].inputs} - reached
-        held = self.whole.values("functional", needed, self.puts)
-        made = dict(self.whole.replay(self.right, steps, {**held, b: put}))
-        return bool(gap(_number(made[j]), _number(laid)).absolute <= self.heard.budget[j])
+        given = {**self._have("functional", needed), b: put}
+        made = dict(self.whole.replay(self.right, steps, given))
+        return self._close(made[j], laid, j)
+
+    def _between(self, b: int, j: int) -> tuple[list[int], set[int]]:
+        """The operations that lead from one functional value to another one, and what they take besides."""
+        if (b, j) not in self._ways:
+            above, reached, steps = self.right.above([j]), {b}, list[int]()
+            for index, operation in enumerate(self.right.operations):
+                if reached.intersection(operation.inputs) and above.intersection(operation.outputs):
+                    reached |= set(operation.outputs)
+                    steps.append(index)
+            needed = {v for index in steps for v in self.right.operations[index].inputs} - reached
+            self._ways[b, j] = (steps, needed) if j in reached else ([], set())
+        return self._ways[b, j]
+
+    @cached_property
+    def _ways(self) -> dict[tuple[int, int], tuple[list[int], set[int]]]:
+        return {}
 
     def _climbed(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray]:
         """The first pair upstream of a pair of the same entries in another order that mends it too."""
@@ -300,7 +372,7 @@ class _State:
             return t, j, laid
         for a in self.left.inputs(t):
             for b in self.right.inputs(j):
-                for put in self._laid(a, b) if b in self.forth[a] else ():
+                for put in self._laid(a, b, again=True) if b in self.forth[a] else ():
                     if self._reproduces(b, put, j, laid):
                         return self._climbed(a, b, put)
         return t, j, laid
@@ -321,40 +393,79 @@ class _State:
         one, other = self.left.values[t].print, self.right.values[j].print
         return one.size == other.size and one.exact == other.exact
 
-    def _fetch(self, side: str, wanted: Sequence[int]) -> None:
-        """Have these values at hand."""
-        cache = self._cache.setdefault(side, {})
-        cache.update(self.whole.values(side, set(wanted) - cache.keys(), self.puts))
+    def _have(self, side: str, wanted: Collection[int]) -> dict[int, np.ndarray]:
+        """Values of a side by index, computed anew where they are not at hand, and kept if there is room."""
+        cache = self._cache[side]
+        if missing := set(wanted) - cache.keys():
+            made = self.whole.values(side, missing, self.puts)
+            if sum(a.nbytes for a in (*cache.values(), *made.values())) > _AT_HAND:
+                kept = {v: cache[v] for v in wanted if v in cache}
+                cache.clear()
+                return {**kept, **made}
+            cache.update(made)
+        return {v: cache[v] for v in wanted}
+
+    def _expect(self, side: str, wanted: Collection[int]) -> None:
+        """Have values at hand that will be asked for, if there is room for all of them."""
+        trace = self.left if side == "imperative" else self.right
+        if sum(8 * trace.values[v].print.size for v in wanted) <= _AT_HAND:
+            self._have(side, wanted)
 
     def _values(self, side: str, value: int) -> np.ndarray:
-        cache = self._cache.setdefault(side, {})
-        if value not in cache:
-            wanted = self._interesting[side] | {value} if not cache else {value}
-            cache.update(self.whole.values(side, wanted, self.puts))
-        return _number(cache[value])
+        return _number(self._have(side, [value])[value])
 
     @cached_property
     def _cache(self) -> dict[str, dict[int, np.ndarray]]:
-        return {}
+        return {"imperative": {}, "functional": {}}
 
-    @cached_property
-    def _interesting(self) -> dict[str, set[int]]:
-        """By side, values that will be asked for."""
-        pairs = list(self._candidates())
-        return {"imperative": {t for t, _ in pairs}, "functional": {j for _, j in pairs}}
+    def _laid(self, t: int, j: int, *, turned: bool = False, again: bool = False) -> Iterator[np.ndarray]:
+        """The value of ``t`` in layouts that fit ``j``, other than what is there.
 
-    def _laid(self, t: int, j: int, *, turned: bool = False) -> Iterator[np.ndarray]:
-        """The value of ``t`` in layouts that fit ``j``, and its reciprocal; none if it is there already."""
+        Args:
+            t: on the imperative side.
+            j: on the functional side.
+            turned: whether its reciprocal is tried too.
+            again: whether others are tried where one of them is what is there.
+        """
         value, there = self._values("imperative", t), self._values("functional", j)
         budget = max(self.told.budget[t], self.heard.budget[j])
-        near = nearest(value, there, _LAYOUTS)
-        if not any(gap(laid, there).absolute <= budget for laid in near):
-            kind = self._cache["functional"][j].dtype
+        usual = self._usual.get(value.ndim, ()) if value.ndim == there.ndim else ()
+        near: list[np.ndarray] = nearest(value, there, _MORE_LAYOUTS if turned or again else _LAYOUTS, usual)
+        other = [laid for laid in near if gap(laid, there).absolute > budget]
+        if other if again else len(other) == len(near):
+            near = other
+            kind = self._have("functional", [j])[j].dtype
             if turned and value.dtype.kind == "f" and np.all(value):
                 near += nearest(1 / value, there, 1)
             yield from (
                 put for laid in near if np.array_equal(put := laid.astype(kind), laid, equal_nan=True)
             )
+
+    @cached_property
+    def _usual(self) -> dict[int, list[tuple[int, ...]]]:
+        """By number of axes, the order in which the functional side has those of the imperative one.
+
+        It is that of the values which have one partner, and one order in which they are equal.
+        """
+        pairs: dict[int, list[tuple[int, int]]] = {}
+        for t, alone in enumerate(self.forth):
+            if len(alone) != 1 or len(self.back[alone[0]]) != 1:
+                continue
+            axes = len(self.left.values[t].shape)
+            if axes > _MATRIX and len(self.right.values[alone[0]].shape) == axes:
+                pairs.setdefault(axes, []).append((t, int(alone[0])))
+        chosen = {axes: some[:_SAMPLE] for axes, some in pairs.items()}
+        self._expect("imperative", {t for some in chosen.values() for t, _ in some})
+        self._expect("functional", {j for some in chosen.values() for _, j in some})
+        usual = {}
+        for axes, some in chosen.items():
+            votes = Counter(
+                found[0]
+                for t, j in some
+                if len(found := turns(self._values("imperative", t), self._values("functional", j))) == 1
+            )
+            usual[axes] = [order for order, _ in votes.most_common(1)]
+        return usual
 
     def _agreeing(self, t: int, j: int, laid: np.ndarray) -> int:
         """How much of what the functional side computes of this is what the imperative side goes on with.
@@ -364,10 +475,8 @@ class _State:
         """
         below, after = self.lefts.below(t), self.rights.below(j)
         mark, budget = self.left.values[t].print, self.told.budget[t]
-        if j not in self._next:
-            steps, needed = self._ahead(j)
-            self._next[j] = steps, self.whole.values("functional", needed, self.puts)
-        operations, given = self._next[j]
+        operations, needed = self._next[j]
+        given = self._have("functional", needed)
         if j in self._ends and self._ended(fingerprint(laid), j):
             return _CONVINCED
         good = 0
@@ -375,7 +484,7 @@ class _State:
             told = fingerprint(array)
             if index in self._ends and self._ended(told, index):
                 return _CONVINCED
-            if told.constant:
+            if told.constant and (told.size > 1 or self.heard.constant[index]):
                 continue
             same = self.told.same(told, self.heard.budget[index])
             if index not in after:
@@ -407,15 +516,12 @@ class _State:
         """Whether an output has become what it should be."""
         mark, budget = self._ends[index]
         placed = abs(told.order - mark.order) <= budget
-        return _alike(told, mark, budget) and placed and not mark.constant
+        return _alike(told, mark, budget) and placed and (mark.size == 1 or not mark.constant)
 
     @cached_property
-    def _next(self) -> dict[int, tuple[Sequence[int], dict[int, np.ndarray]]]:
+    def _next(self) -> dict[int, tuple[list[int], set[int]]]:
         """By value that may be mended, the next operations that depend on it, and what else they take."""
-        ahead = {j: self._ahead(j) for j in self._interesting["functional"]}
-        wanted = {v for _, needed in ahead.values() for v in needed}
-        held = self.whole.values("functional", wanted, self.puts)
-        return {j: (steps, {v: held[v] for v in needed}) for j, (steps, needed) in ahead.items()}
+        return {j: self._ahead(j) for _, j in self._candidates()}
 
     def _ahead(self, j: int) -> tuple[list[int], set[int]]:
         """The next operations that depend on a value, and what they take besides."""
@@ -441,20 +547,13 @@ class _State:
         there, laid = self._values("functional", j), _number(put)
         puts = {j: put, **self._elsewhere(t, j)}
         # An output that differs is lost even where the other side has its value on the way to its own.
-        in_left = t in self.lefts.values and not len(self.forth[t])
-        in_right = j in self.rights.values and not len(self.back[j])
-        kind: Kind = (
-            "another value"
-            if in_left and in_right
-            else "missing"
-            if in_left
-            else "extra"
-            if in_right
-            else "another order"
-        )
+        kind = self._kind(t, j)
         original = _number(self.whole.values("functional", [j])[j]) if self.puts else there
         steps, given = self._steps(t, j)
         named, evidence = cause(self._local(t, j, laid, steps, given))
+        if not named or named == "padding side":
+            evidence = self._repadded(j, laid) or evidence
+            named = "padding side" if evidence else ""
         imperative, functional = self._sites(t, j)
         sides = (("imperative", self.left, self.lefts, t), ("functional", self.right, self.rights, j))
         goes_on = {
@@ -486,6 +585,43 @@ class _State:
             evidence=evidence,
         )
         return fault, puts
+
+    def _repadded(self, j: int, laid: np.ndarray) -> str:
+        """Whether another padding of a convolution on the functional side is what the other side has."""
+        if self.phase == "backward":
+            return ""
+        for v in sorted(self.right.above([j]) & self.rights.values):
+            index = self.right.values[v].operation
+            if index is None or self.right.operations[index].name != "conv_general_dilated":
+                continue
+            options: Mapping[str, Any] = self.right.operations[index].options
+            steps, needed = self._between(v, j) if v != j else ([], set[int]())
+            given = self._have("functional", needed | set(self.right.operations[index].inputs))
+            for padding in paddings(options["padding"], options["window_strides"]):
+                changed = {index: {"padding": padding}}
+                made = dict(self.whole.replay(self.right, [index, *steps], given, changed))
+                if made[j].shape == laid.shape and self._close(made[j], laid, j):
+                    return (
+                        f"padded by {padding} and not by {tuple(options['padding'])}, the functional side "
+                        "computes the same"
+                    )
+        return ""
+
+    def _close(self, made: np.ndarray, laid: np.ndarray, j: int) -> bool:
+        return bool(gap(_number(made), _number(laid)).absolute <= self.heard.budget[j])
+
+    def _kind(self, t: int, j: int) -> Kind:
+        in_left = t in self.lefts.values and not len(self.forth[t])
+        in_right = j in self.rights.values and not len(self.back[j])
+        if in_left or in_right:
+            return "another value" if in_left and in_right else "missing" if in_left else "extra"
+        if j in self.forth[t]:
+            return "another order"
+        # Both sides have either value somewhere: which of them is computed of the other?
+        above, below = self.left.above([t]), self.right.above([j])
+        if any(p in above for p in self.back[j]):
+            return "missing"
+        return "extra" if any(p in below for p in self.forth[t]) else "another value"
 
     def _steps(
         self, t: int, j: int
@@ -522,10 +658,23 @@ class _State:
             self._values("functional", j),
             tuple(array for array in told if array.size > 1),
             (*numbers, *(float(array.ravel()[0]) for array in told if array.size == 1)),
-            frozenset(operation.name for operation in made),
+            frozenset(o.name for o in (*made, self.left.made_by(t), self.right.made_by(j)) if o is not None),
             self.phase == "backward",
             float(max(self.told.budget[t], self.heard.budget[j])),
+            self._counts(t),
         )
+
+    def _counts(self, t: int) -> frozenset[int]:
+        """Over how many entries the operations before a value went, if it was one that makes them fewer."""
+        made = {self.left.values[v].operation for v in self.left.above([t])}
+        near = sorted(k for k in made if k is not None)[-_REACH:]
+        sizes = [
+            (self.left.values[i].print.size, self.left.values[o].print.size)
+            for k in near
+            for i in self.left.operations[k].inputs
+            for o in self.left.operations[k].outputs
+        ]
+        return frozenset(i // o for i, o in sizes if o and i > o and i % o == 0)
 
     def _sites(self, t: int, j: int) -> tuple[Site, Site]:
         """The two operations that are to be named."""

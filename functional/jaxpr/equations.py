@@ -52,9 +52,9 @@ def operation(equation: Any) -> str:  # noqa: ANN401
     return str(equation.primitive.name)
 
 
-def bound(equation: Any, arrays: Sequence[Any]) -> list[Any]:  # noqa: ANN401
-    """Carry out one equation; returns its outputs."""
-    given = equation.primitive.get_bind_params(equation.params)
+def bound(equation: Any, arrays: Sequence[Any], **changes: object) -> list[Any]:  # noqa: ANN401
+    """Carry out one equation, with some of its parameters changed; returns its outputs."""
+    given = equation.primitive.get_bind_params({**equation.params, **changes})
     functions, options = given if isinstance(given, tuple) else ((), given)  # as older releases have it
     results = equation.primitive.bind(*functions, *arrays, **options)
     return list(results) if equation.primitive.multiple_results else [results]

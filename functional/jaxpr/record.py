@@ -20,8 +20,8 @@ from scenarios.trace import Operation, Source, Trace, Value, fingerprint
 
 _OWN = f"{Path(__file__).parents[1] / 'port.py'}"
 
-#: Carries an operation out.
-Act = Callable[[Sequence[Any]], list[Any]]
+#: Carries an operation out: from the arrays that it takes, and changes of its parameters by name.
+Act = Callable[..., list[Any]]
 
 _Held = tuple[Any, int]  # an array, and the index of the value
 
