@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch._decomp import decomposition_table
 from torch._decomp.decompositions import native_batch_norm_helper
 from torch.autograd.graph import Node
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
@@ -55,6 +56,8 @@ class Recorder:
         # By storage: the views that are known, and what was last written there.
         self._known: dict[int, dict[tuple[object, ...], int]] = {}
         self._written: dict[int, int] = {}
+        # Nothing else is given the address of a storage that is gone as long as somebody refers to it.
+        self._referred: dict[int, StorageWeakRef] = {}
         self._modules: list[tuple[nn.Module, str]] = []
         self._within = ExitStack()
 
@@ -162,6 +165,8 @@ class Recorder:
     def _lay(self, tensor: Tensor, index: int, *, fresh: bool) -> None:
         """Remember where a value lies; whatever else lay in a storage that was written anew is gone."""
         storage, view = _place(tensor)
+        if storage not in self._referred:
+            self._referred[storage] = StorageWeakRef(tensor.untyped_storage())
         if fresh or storage not in self._known:
             self._known[storage] = {}
             self._written[storage] = index

@@ -7,6 +7,9 @@ from os import sep
 
 from scenarios.trace import Source
 
+#: No more lines than these are kept of those that led to a line.
+_CALLERS = 4
+
 
 @cache
 def libraries() -> tuple[str, ...]:
@@ -24,12 +27,14 @@ def users_line(frames: Iterable[tuple[str, int]], own: str, *frameworks: str) ->
         frameworks: directories of a framework.
     """
     library = Source()
+    found: list[Source] = []
     for file, line in frames:
-        if file.startswith(own):
+        if file.startswith(own) or len(found) > _CALLERS:
             break
         if file.startswith(frameworks) or file.startswith("<"):
             continue
         if not file.startswith(libraries()):
-            return Source(file, line)
-        library = library if library.file else Source(file, line)
-    return library
+            found.append(Source(file, line))
+        elif not library.file:
+            library = Source(file, line)
+    return Source(found[0].file, found[0].line, tuple(found[1:])) if found else library

@@ -103,10 +103,17 @@ def _signs() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Source:
-    """A line of a file; of the user's, if any is to blame."""
+    """A line of a file; of the user's, if any is to blame.
+
+    Attributes:
+        file: path.
+        line: from 1.
+        callers: lines of the user's that led there, the innermost first; another way makes no other line.
+    """
 
     file: str = ""
     line: int = 0
+    callers: tuple["Source", ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.file else ""

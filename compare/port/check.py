@@ -12,7 +12,7 @@ from compare.judge import Trial, Verdict, Word
 from compare.judge.trees import gap
 from compare.port.alignment import partners, prints
 from compare.port.locate import Fault, Locator
-from compare.port.mapping import Map, moved, slices, to_functional
+from compare.port.mapping import SIDES, Map, Side, moved, slices, to_functional
 from compare.port.matching import match
 from compare.twins import Twins
 from scenarios import Device, Dtype, Result, Statement
@@ -21,6 +21,9 @@ from scenarios.trace import Trace
 from scenarios.types import Arrays, Twin
 
 Loss = Callable[..., Any]
+
+#: Of names no more than these are listed.
+_FEW = 3
 
 #: Why two quantities cannot be compared entry by entry.
 _UNLIKE = {"missing on one side", "another shape"}
@@ -179,7 +182,7 @@ class Pair:
             there, _ = self.right.record(held, arrays, "float64", self.device, forward=True)
             return float(sum(len(p) > 0 for p in partners(prints(there, None, 1), told)))
 
-        return match(
+        found = match(
             self.parameters,
             self.right.parameters,
             corrections=given,
@@ -188,6 +191,12 @@ class Pair:
             score=score,
             tied=self.left.tied,
         )
+        floating = {
+            "imperative": {n for n, a in self.parameters.items() if of_float(a)} - set(self.left.buffers),
+            "functional": {n for n, a in self.right.parameters.items() if of_float(a)},
+        }
+        _refuse_alone(found, {s: [n for n in used[s] if n in floating[s]] for s in SIDES}, given or {})
+        return found
 
     def verdict(self, dtype: Dtype = "float64", *, locate: bool = True) -> PairVerdict:
         """Judge the pair.
@@ -364,6 +373,29 @@ def _refuse_names(given: Arrays, own: Arrays) -> None:
         if given[name].shape != array.shape:
             raise UnusablePortError(
                 f"{name} has the shape {given[name].shape}, and {array.shape} in the imperative module."
+            )
+
+
+def _refuse_alone(by: Map, used: Mapping[Side, Sequence[str]], corrections: Mapping[str, str]) -> None:
+    """Refuse parameters that are used and have no counterpart, unless somebody says that they have none."""
+    alone = {
+        side: [
+            entry.name
+            for entry in by.left_over[side]
+            if entry.block is None and not entry.zero and entry.name in used[side]
+        ]
+        for side in SIDES
+    }
+    told = {*corrections, *corrections.values()}
+    for side, other in (SIDES, SIDES[::-1]):
+        for name in alone[side]:
+            if name in told:
+                continue
+            rest = [f"{n} {by.shapes[other][n]}" for n in alone[other]]
+            among = f"what is left there is {', '.join(rest[:_FEW])}" if rest else "nothing is left there"
+            raise UnusablePortError(
+                f"{name} {by.shapes[side][name]} of the {side} side has no counterpart on the {other} side: "
+                f"{among}. Correct the shapes, or say in a map which parameter it is."
             )
 
 

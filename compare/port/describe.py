@@ -174,6 +174,8 @@ def _site(site: "Site", *, dtype: bool = False) -> str:
         what = f"{site.value} (taken by {site.operation})"
     within = f" in {'.'.join(site.group)}" if site.group else ""
     line = f" at {at(site.source)}" if site.source.file else ""
+    if site.source.callers:
+        line += f" (called at {', '.join(map(at, site.source.callers[:_ANCESTORS]))})"
     return f"{what}{within}{line}, {site.shape}{f' {site.dtype}' if dtype else ''}"
 
 

@@ -21,6 +21,7 @@ from compare.judge.trees import gap
 from compare.port.alignment import Lost, Prints, lost, mirrored, partners, prints
 from compare.port.causes import Local, cause, paddings
 from compare.port.layout import nearest, turns
+from compare.port.mapping import SIDES, Side
 from scenarios.trace import Fingerprint, Operation, Source, Trace, fingerprint
 
 #: No more faults than these are looked for in one pair.
@@ -48,8 +49,6 @@ _SAMPLE = 16
 _AT_HAND = 2**30
 
 Phase = Literal["forward", "backward"]
-Side = Literal["imperative", "functional"]
-_SIDES: tuple[Side, Side] = ("imperative", "functional")
 Kind = Literal["another value", "missing", "extra", "another order"]
 Puts = dict[int, np.ndarray]
 
@@ -242,7 +241,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.lines: set[tuple[Source, Source]] = set()
-        self.wrong: dict[Side, set[Source]] = {side: set() for side in _SIDES}
+        self.wrong: dict[Side, set[Source]] = {side: set() for side in SIDES}
         self.moved = False
 
     def new(self, fault: Fault) -> bool:
@@ -253,7 +252,7 @@ class _Told:
         self.lines.add(pair)
         self.moved = self.moved or fault.kind == "another order"
         if fault.phase == "forward":
-            for side in _SIDES:
+            for side in SIDES:
                 self.wrong[side].add(lines[side])
         return new
 
@@ -261,7 +260,7 @@ class _Told:
         """Whether it is what is differentiated wrongly because it is wrong."""
         if fault.phase == "forward":
             return False
-        for place, side in enumerate(_SIDES):
+        for place, side in enumerate(SIDES):
             sites = [*fault.region[side], getattr(fault, side)]
             if self.moved:  # what was at other places was differentiated there
                 sites += [pair[place] for pair in fault.ancestors]
