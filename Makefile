@@ -45,6 +45,8 @@ soak: $(READY)
 	$(BIN)/python benchmarks/soak.py variations 200
 	$(BIN)/python benchmarks/soak.py programs 2100
 	$(BIN)/python benchmarks/soak.py report
+	$(BIN)/python benchmarks/faults.py run
+	$(BIN)/python benchmarks/faults.py report
 
 clean:
 	rm -rf .venv $(OLDEST) report

@@ -96,10 +96,10 @@ class Recorder:
 
     def label(self) -> tuple[Source, tuple[str, ...]]:
         """The line of the user's that is running, and the modules that it is a part of."""
-        here = sys._getframe()  # noqa: SLF001  # inspect.stack reads the source of every frame
-        return users_line(_frames(here), _OWN, __file__, *_FRAMEWORKS), tuple(
-            name for _, name in self._modules
-        )
+        # A frame that is held by a name in itself would live, with all its tensors, until it is collected;
+        # and inspect.stack reads the source of every frame.
+        line = users_line(_frames(sys._getframe()), _OWN, __file__, *_FRAMEWORKS)  # noqa: SLF001
+        return line, tuple(name for _, name in self._modules)
 
     def note(self, function: Any, arguments: Sequence[Any], options: Mapping[str, Any], run: Any) -> Any:  # noqa: ANN401  # whatever torch calls
         """Run one operation and write it down."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
+from itertools import product
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -38,6 +39,9 @@ _AHEAD = 48
 
 #: and so many values that agree then prove it.
 _CONVINCED = 2
+
+#: So many operations are carried out to look for a pair upstream.
+_REPLAYED = 20_000
 
 #: Axes of a value that may be turned from case to case.
 _MATRIX = 2
@@ -329,13 +333,16 @@ class _State:
         )
         self._expect("imperative", ours)
         self._expect("functional", {v for b in theirs for v in self._between(b, j)[1]}.union(theirs))
-        for a in ours:
-            for b in theirs:
-                if (a, b) == (t, j) or not self._comparable(a, b):
-                    continue
-                for put in self._laid(a, b, turned=True):
-                    if self._reproduces(b, put, j, laid):
-                        return self._climbed(a, b, put)
+        left = _REPLAYED
+        for a, b in product(ours, theirs):
+            if (a, b) == (t, j) or not self._comparable(a, b) or not self._between(b, j)[0]:
+                continue
+            for put in self._laid(a, b, turned=True):
+                if self._reproduces(b, put, j, laid):
+                    return self._climbed(a, b, put)
+                left -= len(self._between(b, j)[0])
+            if left <= 0:
+                break
         return self._climbed(t, j, laid)
 
     def _reproduces(self, b: int, put: np.ndarray, j: int, laid: np.ndarray) -> bool:

@@ -1,0 +1,94 @@
+"""What a recording of either side of a pair notes, and what it leaves behind."""
+
+import gc
+import weakref
+
+import numpy as np
+import torch
+from torch import nn
+
+from imperative.port import Port
+from scenarios.port import Arguments
+
+POINTS = np.random.default_rng(0).standard_normal((4, 3))
+IMAGES = np.random.default_rng(1).standard_normal((2, 3, 6, 6))
+
+
+def recorded(target, *arrays, opened=(), dtype="float64"):
+    port = Port(target, Arguments.of(arrays))
+    given = port.arguments.arrays
+    trace, _ = port.record(dict(port.parameters), given, dtype, opened=opened)
+    return trace
+
+
+def test_a_recording_keeps_no_tensor_alive_though_nothing_is_collected():
+    made = []
+
+    def function(x):
+        hidden = torch.tanh(x)
+        made.append(weakref.ref(hidden))
+        return (hidden * hidden).sum()
+
+    recorded(function, POINTS)  # what torch imports when it is first needed stays for longer
+    gc.disable()
+    try:
+        recorded(function, POINTS)
+        assert made[-1]() is None
+    finally:
+        gc.enable()
+
+
+def test_two_recordings_are_alike_though_something_is_collected_between_them():
+    def function(x):
+        return (x * torch.arange(3, dtype=x.dtype)).sum() / torch.ones_like(x).sum()
+
+    first = recorded(function, POINTS)
+    gc.collect()
+    second = recorded(function, POINTS)
+    assert [o.name for o in first.operations] == [o.name for o in second.operations]
+    assert first.outputs == second.outputs
+
+
+def test_batch_normalisation_in_training_is_opened_into_its_statistics_and_changes_them_once():
+    module = nn.BatchNorm2d(3).train()
+    closed, opened = (recorded(module, IMAGES, opened=o) for o in ((), {"native_batch_norm"}))
+    assert len(opened.operations) > len(closed.operations)
+    names = ["output", "updates.running_mean", "updates.running_var"]
+    told = [[t.values[t.outputs[name]].print.numbers for name in names] for t in (closed, opened)]
+    np.testing.assert_array_equal(told[0], told[1])
+    mean = IMAGES.mean((0, 2, 3))
+    assert any(np.allclose(v.print.numbers[0], mean.mean()) and v.print.size == 3 for v in opened.values)
+
+
+def test_a_convolution_is_opened_into_one_without_bias_and_its_bias():
+    module = nn.Conv2d(3, 2, 3)
+    trace = recorded(module, IMAGES, opened={"convolution"})
+    forward = [o for o in trace.operations if o.name in {"convolution", "add"}]
+    assert [o.name for o in forward] == ["convolution", "add", "convolution"]
+    plain, added, whole = (trace.values[o.outputs[0]].print for o in forward)
+    assert not np.allclose(plain.numbers, whole.numbers)
+    np.testing.assert_allclose(added.numbers, whole.numbers, rtol=1e-13)
+
+
+def test_memory_that_nothing_was_written_to_yet_is_no_value():
+    def function(x):
+        held = torch.empty_like(x)
+        held.copy_(x)
+        return held * 2
+
+    trace = recorded(function, POINTS)
+    empty = next(o for o in trace.operations if o.name == "empty_like")
+    assert trace.values[empty.outputs[0]].print.constant
+
+
+def test_a_line_is_known_with_the_lines_that_called_it():
+    def inner(x):
+        return torch.sin(x)
+
+    def outer(x):
+        return inner(x) * 2
+
+    sine = next(o for o in recorded(outer, POINTS).operations if o.name == "sin")
+    line = inner.__code__.co_firstlineno + 1
+    assert (sine.source.file, sine.source.line) == (__file__, line)
+    assert sine.source.callers[0].line == outer.__code__.co_firstlineno + 1
