@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 PLACES = {
     "line": "at its line",
     "caller": "in what its line calls",
-    "window": "between the two operations that enclose its line",
+    "window": "at the last operation before its line, at which none is left",
     "region": "among the operations listed",
     "elsewhere": "elsewhere",
     "none": "not located",
@@ -56,7 +56,18 @@ def honest(name: str) -> Map:
     return made(name).map
 
 
-def place(planted: Fault, found: Found) -> str:
+def ran(pair: Pair, side: str) -> set[int]:
+    """The lines at which a side did something."""
+    port, parameters = (
+        (pair.left, pair.parameters)
+        if side == "imperative"
+        else (pair.right, pair.converted(pair.parameters))
+    )
+    trace, _ = port.record(parameters, pair.arguments.arrays, "float64")
+    return {operation.source.line for operation in trace.operations}
+
+
+def place(pair: Pair, planted: Fault, found: Found) -> str:
     """Where a fault was found."""
     line = pairs.line(planted)
     site = found.functional if planted.side == "functional" else found.imperative
@@ -65,7 +76,7 @@ def place(planted: Fault, found: Found) -> str:
         return "line"
     if line in {caller.line for caller in site.source.callers}:
         return "caller"
-    if taker and min(here, taker.source.line) <= line <= max(here, taker.source.line):
+    if here == max((n for n in ran(pair, planted.side) if n <= line), default=0):
         return "window"
     return "region" if line in {s.source.line for s in found.region[planted.side]} else "elsewhere"
 
@@ -91,7 +102,7 @@ def tried(planted: Fault) -> dict[str, object]:
     if not faults:
         return {**row, "place": "none" if verdict.word == "different" else "unseen", "named": ""}
     first = faults[0]
-    return {**row, "place": place(planted, first), "named": first.cause, "kind": first.kind}
+    return {**row, "place": place(pair, planted, first), "named": first.cause, "kind": first.kind}
 
 
 def read() -> list[dict[str, object]]:
