@@ -280,7 +280,9 @@ def _ddof(local: Local) -> str:
             ):
                 if local.same(left, total / ours) and local.same(right, total / theirs):
                     return f"the {what} is divided by {words} (n = {count})"
-    for count in sorted(n for n in local.counts if n > 2 and np.all(local.left >= 0)):  # noqa: PLR2004
+    # A few numbers, such as a loss, are as far apart for other reasons.
+    told = local.left.size >= _ENOUGH and np.all(local.left >= 0)
+    for count in sorted(n for n in local.counts if n > 2 and told):  # noqa: PLR2004
         for power, what in ((1.0, "variance"), (0.5, "variance under the root")):
             factor = (count / (count - 1)) ** power
             for one, other, words in (
