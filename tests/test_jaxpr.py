@@ -68,7 +68,7 @@ FLOWS = {
     "mul": lambda g, node, a, b: (g * b, g * a),
     "neg": lambda g, node, a: (-g,),
     "reshape": lambda g, node, a: (g.reshape(a.shape),),
-    "select_n": lambda g, node, which, a, b: (0 * g, g * ~which, g * which),
+    "select_n": lambda g, node, which, a, b: (0 * g, g * (which == 0), g * (which == 1)),
     "squeeze": lambda g, node, a: (g.reshape(a.shape),),
     "sub": lambda g, node, a, b: (g, -g),
 }
