@@ -42,18 +42,11 @@ PLACES = {
 }
 
 
-def made(name: str, *planted: Fault, by: Map | None = None) -> Pair:
-    """A pair with faults planted."""
-    module = pairs.load(name, *planted)
-    function, tree = module.functional()
-    losses = (module.imperative_loss, module.functional_loss) if hasattr(module, "imperative_loss") else None
-    return Pair(module.imperative(), function, None, module.args(), pytree=tree, loss=losses, map=by)
-
-
 @cache
 def honest(name: str) -> Map:
     """Which parameter is which in the honest pair."""
-    return made(name).map
+    found: Map = pairs.made(name).map
+    return found
 
 
 def ran(pair: Pair, side: str) -> set[int]:
@@ -92,7 +85,7 @@ def tried(planted: Fault) -> dict[str, object]:
         "cause": planted.cause or "",
     }
     try:
-        pair = made(planted.pair, planted, by=honest(planted.pair))
+        pair = pairs.made(planted.pair, planted, by=honest(planted.pair))
         verdict = pair.verdict("float64", locate=False)
         began = time.time()
         faults = pair.faults if verdict.word == "different" else ()

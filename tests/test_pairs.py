@@ -9,20 +9,13 @@ import torch
 from torch import nn
 
 import pairs
-from compare.port.check import Pair, check
+from compare.port.check import check
 from pairs.faults import FAULTS
-
-
-def made(name, *faults, by=None):
-    module = pairs.load(name, *faults)
-    function, tree = module.functional()
-    losses = (module.imperative_loss, module.functional_loss) if hasattr(module, "imperative_loss") else None
-    return Pair(module.imperative(), function, None, module.args(), pytree=tree, loss=losses, map=by)
 
 
 @functools.cache
 def honest(name):
-    return made(name)
+    return pairs.made(name)
 
 
 @pytest.mark.parametrize("name", pairs.NAMES)
@@ -50,7 +43,7 @@ PLANTED = {
 @pytest.mark.parametrize("place", PLANTED, ids=lambda place: ":".join(map(str, place)))
 def test_a_planted_fault_is_found_at_its_line_and_its_cause_is_named(place):
     fault = next(f for f in FAULTS if (f.pair, f.side, pairs.line(f)) == place)
-    verdict = made(fault.pair, fault, by=honest(fault.pair).map).verdict("float64")
+    verdict = pairs.made(fault.pair, fault, by=honest(fault.pair).map).verdict("float64")
     assert verdict.word == "different"
     first = verdict.first_difference
     site = first.functional if fault.side == "functional" else first.imperative

@@ -36,9 +36,9 @@ def test_the_pair_that_all_of_these_spoil_agrees():
 
 @pytest.mark.parametrize("where", ["w", "args[0]"])
 def test_nan_in_parameters_or_arguments_is_named(where):
-    spoilt = np.where(POINTS > 1, np.nan, POINTS), {"w": WEIGHTS["w"] * np.nan}
-    given = {"args": (spoilt[0],)} if where != "w" else {"params": spoilt[1]}
-    assert refused(**given).startswith(f"{where} holds NaN: ")
+    points, weights = POINTS.copy(), WEIGHTS["w"].copy()
+    (weights if where == "w" else points)[0, 0] = np.nan
+    assert refused(params={"w": weights}, args=(points,)).startswith(f"{where} holds NaN: ")
 
 
 def test_integers_where_the_other_side_has_floating_parameters_have_no_counterpart():

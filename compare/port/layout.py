@@ -5,6 +5,8 @@ from itertools import permutations
 
 import numpy as np
 
+from compare.judge.trees import gap
+
 #: Of more axes than this not every order is tried.
 _MOST_AXES = 5
 
@@ -37,14 +39,15 @@ def _mergeable(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
     return ends[0] <= ends[1] or ends[1] <= ends[0]
 
 
-def turns(array: np.ndarray, like: np.ndarray) -> list[tuple[int, ...]]:
-    """The orders of its axes in which an array is equal to another one, up to rounding."""
+def turns(array: np.ndarray, like: np.ndarray, budget: float) -> list[tuple[int, ...]]:
+    """The orders of its axes in which no entry of an array is further from another one than ``budget``."""
     if array.ndim != like.ndim or array.ndim > _MOST_AXES:
         return []
     return [
         axes
         for axes in permutations(range(array.ndim))
-        if tuple(array.shape[a] for a in axes) == like.shape and np.allclose(array.transpose(axes), like)
+        if tuple(array.shape[a] for a in axes) == like.shape
+        and gap(array.transpose(axes), like).absolute <= budget
     ]
 
 

@@ -309,10 +309,9 @@ class _State:
     def search(self) -> tuple[Fault, Puts] | None:
         """The first place at which the imperative side's value mends what follows, and what to put there."""
         second: tuple[int, int, np.ndarray] | None = None
-        candidates = list(self._candidates())
-        self._expect("imperative", {t for t, _ in candidates})
+        self._expect("imperative", {t for t, _ in self._candidates})
         self._expect("functional", {v for j in self._next for v in (j, *self._next[j][1])})
-        for t, j in candidates:
+        for t, j in self._candidates:
             for laid in self._laid(t, j):
                 agreeing = self._agreeing(t, j, laid)
                 if agreeing >= _CONVINCED:
@@ -383,16 +382,19 @@ class _State:
                         return self._climbed(a, b, put)
         return t, j, laid
 
-    def _candidates(self) -> Iterator[tuple[int, int]]:
+    @cached_property
+    def _candidates(self) -> list[tuple[int, int]]:
         """Pairs of values of one size, those first that are earliest on the imperative side."""
         roots = self.rights.roots
         chains = sorted({v for root in roots for v in list(self.rights.chain(root))[:_REACH]})
         edges = sorted(v for v in self.rights.boundary if not self.heard.constant[v])
-        for root in self.lefts.roots:
-            for t in list(self.lefts.chain(root))[:_REACH]:
-                for j in (*edges, *chains):
-                    if self._comparable(t, j):
-                        yield t, j
+        return [
+            (t, j)
+            for root in self.lefts.roots
+            for t in list(self.lefts.chain(root))[:_REACH]
+            for j in (*edges, *chains)
+            if self._comparable(t, j)
+        ]
 
     def _comparable(self, t: int, j: int) -> bool:
         """Whether one value can stand in the place of the other."""
@@ -465,13 +467,14 @@ class _State:
         self._expect("functional", {j for some in chosen.values() for _, j in some})
         usual = {}
         for axes, some in chosen.items():
-            votes = Counter(
-                found[0]
-                for t, j in some
-                if len(found := turns(self._values("imperative", t), self._values("functional", j))) == 1
-            )
+            votes = Counter(found[0] for t, j in some if len(found := self._turns(t, j)) == 1)
             usual[axes] = [order for order, _ in votes.most_common(1)]
         return usual
+
+    def _turns(self, t: int, j: int) -> list[tuple[int, ...]]:
+        """The orders of its axes in which one value is the other."""
+        budget = float(max(self.told.budget[t], self.heard.budget[j]))
+        return turns(self._values("imperative", t), self._values("functional", j), budget)
 
     def _agreeing(self, t: int, j: int, laid: np.ndarray) -> int:
         """How much of what the functional side computes of this is what the imperative side goes on with.
@@ -527,7 +530,7 @@ class _State:
     @cached_property
     def _next(self) -> dict[int, tuple[list[int], set[int]]]:
         """By value that may be mended, the next operations that depend on it, and what else they take."""
-        return {j: self._ahead(j) for _, j in self._candidates()}
+        return {j: self._ahead(j) for j in dict.fromkeys(j for _, j in self._candidates)}
 
     def _ahead(self, j: int) -> tuple[list[int], set[int]]:
         """The next operations that depend on a value, and what they take besides."""
@@ -552,7 +555,6 @@ class _State:
     def _fault(self, t: int, j: int, put: np.ndarray) -> tuple[Fault, Puts]:
         there, laid = self._values("functional", j), _number(put)
         puts = {j: put, **self._elsewhere(t, j)}
-        # An output that differs is lost even where the other side has its value on the way to its own.
         kind = self._kind(t, j)
         original = _number(self.whole.values("functional", [j])[j]) if self.puts else there
         steps, given = self._steps(t, j)
@@ -617,6 +619,7 @@ class _State:
         return bool(gap(_number(made), _number(laid)).absolute <= self.heard.budget[j])
 
     def _kind(self, t: int, j: int) -> Kind:
+        # An output that differs is lost even where the other side has its value on the way to its own.
         in_left = t in self.lefts.values and not len(self.forth[t])
         in_right = j in self.rights.values and not len(self.back[j])
         if in_left or in_right:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from types import ModuleType
 
+from compare.port.check import Pair
+
 _HERE = Path(__file__).parent
 
 NAMES = tuple(sorted(path.stem for path in _HERE.glob("*.py") if path.stem not in {"__init__", "faults"}))
@@ -24,6 +26,14 @@ def load(name, *faults):
     module.__file__ = str(path)
     exec(compile(source, str(path), "exec"), vars(module))
     return module
+
+
+def made(name, *faults, by=None):
+    """The pair ``name`` with ``faults`` planted, ready to be judged; ``by`` says which parameter is which."""
+    module = load(name, *faults)
+    function, tree = module.functional()
+    losses = (module.imperative_loss, module.functional_loss) if hasattr(module, "imperative_loss") else None
+    return Pair(module.imperative(), function, None, module.args(), pytree=tree, loss=losses, map=by)
 
 
 def line(fault):
