@@ -183,6 +183,13 @@ def check(
         Path | None,
         typer.Option(metavar="FILE", help="Write that down, to be read, mended and given to --map."),
     ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(
+            metavar="optimizer=NAME,lr=LR,steps=N[,…]",
+            help="Train both by the loss, with sgd, adam, adamw or rmsprop and the options of torch.optim.",
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option(metavar="float32|float64|both")] = "float64",
     device: Annotated[str, typer.Option(metavar="auto|cpu|gpu")] = "auto",
     locate: Annotated[
@@ -205,12 +212,13 @@ def check(
     named = None if params is None else load.arrays(params)
     given = () if args is None else load.arguments(args)
     known = None if map_file is None else Map.load(map_file)
+    run = None if train is None else load.training(train)
     place = twins.resolve(_choose("device", device, DEVICES))
     # The functional side first: importing torch first can hide the GPU from JAX (jax#19004).
     right, tree = load.target(jax_target), None if pytree is None else load.pytree(pytree)
     left, losses = load.target(torch_target), None if loss is None else load.losses(loss)
     with _blaming():
-        pair = Pair(left, right, named, given, pytree=tree, loss=losses, map=known, device=place)
+        pair = Pair(left, right, named, given, pytree=tree, loss=losses, map=known, train=run, device=place)
         if save_map is not None:
             pair.map.save(save_map)
             _say(f"Wrote {save_map}.")

@@ -1,6 +1,7 @@
 """From a name to its statement and its two twins; the only place that imports either framework's side."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -9,7 +10,7 @@ from typing import Any, cast
 import scenarios
 from scenarios import Device, Dtype, Statement, UnavailableError
 from scenarios.graph import Graph, Of
-from scenarios.types import Twin
+from scenarios.types import Arrays, Twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,27 @@ def _side(package: str, module: str) -> ModuleType:
     # Otherwise JAX takes three quarters of a GPU's memory before PyTorch gets any.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     return import_module(f"{package}.{module}")
+
+
+def arrays(side: str, tree: object) -> Arrays:
+    """The arrays of a ``state_dict`` or module of the imperative side, or of a pytree of the functional.
+
+    Raises:
+        UnusablePortError: there is what is no array of numbers.
+    """
+    held: Arrays = _side(side, "port").arrays(tree)
+    return held
+
+
+def filled(side: str, *arguments: object) -> Any:  # noqa: ANN401  # of either side
+    """Arrays by name as tensors; or, of the functional side, in the places of those of a pytree."""
+    return _side(side, "port").filled(*arguments)
+
+
+def tied(state_dict: object) -> Sequence[Sequence[str]]:
+    """Names of the imperative side that are one tensor."""
+    groups: Sequence[Sequence[str]] = _side("imperative", "port").tied(state_dict)
+    return groups
 
 
 def port(side: str, *arguments: object, **options: object) -> Any:  # noqa: ANN401  # of either side

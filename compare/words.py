@@ -55,17 +55,21 @@ def _rounding(verdict: Verdict) -> str:
     agreed = _agreed(verdict)
     worst = max(agreed, key=lambda f: f.share)
     blunt = max(f.notices for f in verdict.step if f in agreed)
-    grown = [f.step or 0 for f in agreed if f.reason == "rounding that grew"]
-    parted = (
-        f" From step {min(grown)} on the runs are apart, by rounding that grew alone: "
-        "the step function is the same there."
-        if grown
-        else ""
-    )
     return (
         "Both sides compute the same function and differ by rounding alone, by at most "
         f"{percent(worst.share)} of what it accounts for ({number(worst.ulps)} ULPs in {_named(worst)}). "
-        f"A relative error of {small(blunt)} in one step would have been noticed.{parted}"
+        f"A relative error of {small(blunt)} in one step would have been noticed.{grown(verdict)}"
+    )
+
+
+def grown(verdict: Verdict) -> str:
+    """From where on rounding alone has led two runs apart, as a sentence more; empty if it has not."""
+    steps = [f.step or 0 for f in _agreed(verdict) if f.reason == "rounding that grew"]
+    if not steps:
+        return ""
+    return (
+        f" From step {min(steps)} on the runs are apart, by rounding that grew alone: the step function is "
+        "the same there."
     )
 
 

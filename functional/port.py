@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain, count
 from types import MappingProxyType
 from typing import Any
@@ -11,13 +11,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from functional.arrays import running
+from functional.arrays import leave, running
 from functional.jaxpr.equations import floating
 from functional.jaxpr.record import Act, Recorder, first_used, plain
-from scenarios.port import Answer, Arguments, UnusablePortError, leaves, of_float, weights
+from functional.optimizer import leave_state, made, resume
+from scenarios.port import (
+    Answer,
+    Arguments,
+    Training,
+    UnusablePortError,
+    leaves,
+    moments_and_buffers,
+    of_float,
+    weights,
+)
 from scenarios.trace import Source, Trace
-from scenarios.types import Arrays, Device, Dtype
+from scenarios.types import Arrays, Device, Dtype, History, Result
 
 # From a pytree of parameters and the arguments to the output; with the updates where there are some.
 _Call = Callable[..., Any]
@@ -53,11 +64,11 @@ class Port:
         """
         self.arguments, self.loss, self.updates = arguments, loss, updates
         self._call, tree = _adapted(target, arguments, pytree, shared, updates=updates)
-        paths, self._shape = jax.tree_util.tree_flatten_with_path(tree)
-        self._leaves = dict(zip(_distinct([path_name(path) for path, _ in paths]), paths, strict=True))
+        self._leaves, self._shape = _flat(tree)
         #: Whether it holds values, not only shapes.
-        self.valued = not any(isinstance(leaf, jax.ShapeDtypeStruct) for _, leaf in paths)
+        self.valued = not any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in self._leaves.values())
         self._jitted = jax.jit(self._program)
+        self._jitted_step = jax.jit(self._step, static_argnames="training")
         self._traced: dict[tuple[Dtype, bool], Any] = {}
         self._lines: dict[int, tuple[Source, tuple[str, ...]]] = {}
         self._acts: Sequence[Act] = ()
@@ -65,9 +76,11 @@ class Port:
     @property
     def parameters(self) -> Arrays:
         """Its arrays of numbers by path; where only shapes are known, arrays that take no memory."""
-        return {name: _held(leaf) for name, (_, leaf) in self._leaves.items() if _is_parameter(leaf)}
+        return _parameters(self._leaves)
 
-    def run(self, parameters: Arrays, arrays: Arrays, dtype: Dtype, device: Device = "cpu") -> Answer:
+    def run(
+        self, parameters: Arrays, arrays: Arrays, dtype: Dtype, device: Device = "cpu", *, anew: bool = False
+    ) -> Answer:
         """Run forward and backward.
 
         Args:
@@ -75,14 +88,95 @@ class Port:
             arrays: of the arguments, by name.
             dtype: to compute in.
             device: to compute on.
+            anew: whether to trace it again, with every function that it calls, instead of what was traced.
 
         Raises:
             UnusablePortError: the output or the loss is none that can be differentiated, or what is computed
                 depends on values that are not known when it is traced.
         """
+        # Another name for the precision of :func:`running`: what was traced under that one is not known here.
+        again = jax.default_matmul_precision("float32") if anew else nullcontext()
+        with running(dtype, device), again, _explained():
+            given = self._entered(parameters, arrays, dtype)
+            del parameters  # a large model is held no more often than it need be
+            answer = self._jitted(*given)
+            del given
+            return Answer(*({name: _leave(tree.pop(name), dtype) for name in tuple(tree)} for tree in answer))
+
+    def train(
+        self,
+        parameters: Arrays,
+        arrays: Arrays,
+        training: Training,
+        *,
+        state: Arrays,
+        steps: int,
+        fixed: Collection[str] = (),
+        dtype: Dtype,
+        device: Device = "cpu",
+        every: int | None = 1,
+    ) -> Result:
+        """Train parameters on the same arguments, step after step; updates go on from step to step.
+
+        Args:
+            parameters: to start from, by path; those that are missing have the values of the pytree.
+            arrays: of the arguments, by name.
+            training: optimizer and learning rate.
+            state: of the optimizer, and ``buffers.<path>``, as a result holds them; empty for fresh ones.
+            steps: how many.
+            fixed: paths of what is not trained; every other array of real numbers is.
+            dtype: to compute in.
+            device: to compute on.
+            every: of which steps the loss is recorded; None records none.
+
+        Returns:
+            Loss and gradients of the first step, the losses, and parameters, state and loss after the last.
+        """
+        memory, buffers = moments_and_buffers(state)
         with running(dtype, device), _explained():
-            answer = self._jitted(*self._entered(parameters, arrays, dtype))
-            return Answer(*({name: _leave(array, dtype) for name, array in tree.items()} for tree in answer))
+            held, given = self._entered({**parameters, **buffers}, arrays, dtype)
+            moving = {
+                n: a for n, a in held.items() if n not in fixed and jnp.issubdtype(a.dtype, jnp.floating)
+            }
+            held = {name: array for name, array in held.items() if name not in moving}
+            carry = moving, held, resume(moving, memory, made(training).init(moving))
+            losses: list[Any] = []
+            first: Arrays = {}
+            for _ in range(steps):
+                carry, (loss, slopes) = self._jitted_step(*carry, given, training=training)
+                losses.append(loss)
+                first = first or leave(slopes)
+            moving, held, optimizer = carry
+            # The step that is not taken any more knows the loss, and need not be compiled again.
+            _, (outcome, _) = self._jitted_step(*carry, given, training=training)
+            return Result(
+                values=leave({"loss": losses[0]} if losses else {}),
+                gradients=first,
+                history=History.of_losses([loss.item() for loss in losses], dtype, every),
+                converged=leave(moving),
+                state={**leave_state(optimizer), **leave({f"buffers.{n}": a for n, a in held.items()})},
+                outcome=leave({"loss": outcome}),
+            )
+
+    def _step(
+        self,
+        moving: Mapping[str, Any],
+        held: Mapping[str, Any],
+        memory: optax.OptState,
+        given: Mapping[str, Any],
+        *,
+        training: Training,
+    ) -> tuple[tuple[dict[str, Any], dict[str, Any], optax.OptState], tuple[Any, Any]]:
+        """What is carried on, and the loss and the gradients before."""
+
+        def loss(params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+            outputs, updates = self._forward({**held, **given, **params})
+            return outputs["loss"], updates
+
+        (value, updates), slopes = jax.value_and_grad(loss, has_aux=True)(moving)
+        changes, memory = made(training).update(slopes, memory, moving)
+        held = {name: jnp.asarray(updates.get(name, array), array.dtype) for name, array in held.items()}
+        return (optax.apply_updates(moving, changes), held, memory), (value, slopes)
 
     def record(
         self,
@@ -91,9 +185,10 @@ class Port:
         dtype: Dtype,
         device: Device = "cpu",
         *,
-        want: Collection[int] = (),
+        want: Collection[int | str] = (),
         put: Mapping[int, np.ndarray] | None = None,
         forward: bool = False,
+        told: bool = True,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """The same, with every equation written down; and copies of the values that are wanted, by index.
 
@@ -102,9 +197,10 @@ class Port:
             arrays: of the arguments, by name.
             dtype: to compute in.
             device: to compute on.
-            want: indices of values of which copies are returned.
+            want: indices of values, and names of outputs, of which copies are returned, by index.
             put: by the index of a value, what is put in its place as soon as it has been computed.
             forward: whether gradients are left out.
+            told: whether values are given fingerprints.
         """
         with running(dtype, device), _explained():
             given = self._entered(parameters, arrays, dtype)
@@ -112,7 +208,7 @@ class Port:
             names = [str(path[1].key) for path, _ in jax.tree.leaves_with_path(given)]
             groups = ("", "gradients.", "updates.")
             outputs = [f"{groups[path[0].idx]}{path[1].key}" for path, _ in jax.tree.leaves_with_path(shapes)]
-            recorder = Recorder(want, put, self._lines)
+            recorder = Recorder(want, put, self._lines, told=told)
             trace = recorder.trace(program, jax.tree.leaves(given), names, outputs)
             self._acts = recorder.acts
             return trace, recorder.kept
@@ -202,7 +298,7 @@ class Port:
 
     def _forward(self, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         tree = jax.tree.unflatten(
-            self._shape, [arrays.get(name, leaf) for name, (_, leaf) in self._leaves.items()]
+            self._shape, [arrays.get(name, leaf) for name, leaf in self._leaves.items()]
         )
         arguments = self.arguments.filled(arrays)
         output, updates = self._call(tree, *arguments), {}
@@ -225,6 +321,36 @@ class Port:
         return outputs, updates
 
 
+def arrays(pytree: object) -> Arrays:
+    """The arrays of numbers of a pytree by path; where only shapes are known, arrays that take no memory."""
+    return _parameters(_flat(pytree)[0])
+
+
+def filled(arrays: Arrays, pytree: object) -> Any:  # noqa: ANN401  # of the same type
+    """The pytree with these arrays at their paths, bit for bit.
+
+    They are NumPy's where it has an array of NumPy, and JAX's else.
+    """
+    leaves, shape = _flat(pytree)
+    with running("float64"):  # or JAX would cut what has 64 bits in half
+        put = {
+            name: np.array(array) if isinstance(leaves[name], np.ndarray) else jnp.array(array)
+            for name, array in arrays.items()
+        }
+    return jax.tree.unflatten(shape, [put.get(name, leaf) for name, leaf in leaves.items()])
+
+
+def _flat(pytree: object) -> tuple[dict[str, Any], Any]:
+    """The leaves by path, and the structure."""
+    paths, shape = jax.tree_util.tree_flatten_with_path(pytree)
+    names = _distinct([path_name(path) for path, _ in paths])
+    return dict(zip(names, (leaf for _, leaf in paths), strict=True)), shape
+
+
+def _parameters(leaves: Mapping[str, Any]) -> Arrays:
+    return {name: _held(leaf) for name, leaf in leaves.items() if _is_parameter(leaf)}
+
+
 def _adapted(
     target: object, arguments: Arguments, pytree: object, shared: object, *, updates: bool
 ) -> tuple[_Call, object]:
@@ -245,7 +371,7 @@ def _adapted(
         def merged(tree: Any, *given: Any) -> Any:  # noqa: ANN401
             module = nnx.merge(definition, tree)
             output = module(*given)
-            return (output, nnx.split(module)[1]) if updates else output
+            return (output, nnx.state(module, nnx.Not(nnx.Param))) if updates else output
 
         return merged, state if pytree is None else pytree
     if (

@@ -5,17 +5,29 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.dropout import _DropoutNd
 
-from imperative.arrays import select
+from imperative.arrays import leave, select
+from imperative.optimizer import leave_state, made, resume
 from imperative.trace import Recorder, plain
-from scenarios.port import Answer, Arguments, UnusablePortError, leaves, of_float, weights
+from scenarios.port import (
+    Answer,
+    Arguments,
+    Training,
+    UnusablePortError,
+    as_array,
+    leaves,
+    moments_and_buffers,
+    of_float,
+    weights,
+)
 from scenarios.trace import Trace
-from scenarios.types import Arrays, Device, Dtype
+from scenarios.types import Arrays, Device, Dtype, History, Result
 
 
 class Port:
@@ -37,7 +49,7 @@ class Port:
             raise UnusablePortError(
                 f"the imperative side is {type(target).__name__}: give a torch.nn.Module or a function."
             )
-        self.module = copy.deepcopy(target) if isinstance(target, nn.Module) else None
+        self.module = _copied(target) if isinstance(target, nn.Module) else None
         self.target, self.arguments, self.loss = target, arguments, loss
         if self.module is not None:
             _refuse_dropout(self.module)
@@ -82,6 +94,62 @@ class Port:
         """
         return self._evaluated(parameters, arrays, dtype, device, None)[0]
 
+    def train(
+        self,
+        parameters: Arrays,
+        arrays: Arrays,
+        training: Training,
+        *,
+        state: Arrays,
+        steps: int,
+        dtype: Dtype,
+        device: Device = "cpu",
+        every: int | None = 1,
+    ) -> Result:
+        """Train every parameter on the same arguments, step after step; buffers go on from step to step.
+
+        Args:
+            parameters: to start from, by name.
+            arrays: of the arguments, by name.
+            training: optimizer and learning rate.
+            state: of the optimizer, and ``buffers.<name>``, as a result holds them; empty for fresh ones.
+            steps: how many.
+            dtype: to compute in.
+            device: to compute on.
+            every: of which steps the loss is recorded; None records none.
+
+        Returns:
+            Loss and gradients of the first step, the losses, and parameters, state and loss after the last.
+        """
+        memory, buffers = moments_and_buffers(state)
+        held = _enter({**parameters, **buffers}, dtype, device, self.buffers)
+        given = {name: tensor.detach() for name, tensor in _enter(arrays, dtype, device, ()).items()}
+        moving = {name: tensor for name, tensor in held.items() if tensor.requires_grad}
+        optimizer = made(training, list(moving.values()))
+        resume(optimizer, list(moving), memory)
+        losses: list[Tensor] = []
+        first: Arrays = {}
+        for _ in range(steps):
+            outputs, roots = self._forward(held, given)
+            # A parameter that nothing depends on has a gradient of zero, as it has on the other side: for
+            # None PyTorch would not even let it decay.
+            for tensor, slope in zip(moving.values(), _slopes(roots, moving), strict=True):
+                tensor.grad = slope
+            first = first or leave({n: t.grad for n, t in moving.items() if t.grad is not None})
+            losses.append(outputs["loss"].detach())
+            optimizer.step()
+        kept = {f"buffers.{name}": plain(held[name]).copy() for name in held.keys() - moving.keys()}
+        with torch.no_grad():
+            outcome, _ = self._forward({name: tensor.clone() for name, tensor in held.items()}, given)
+        return Result(
+            values=leave({"loss": losses[0]} if losses else {}),
+            gradients=first,
+            history=History.of_losses([loss.item() for loss in losses], dtype, every),
+            converged=leave(moving),
+            state={**leave_state(optimizer, moving), **kept},
+            outcome=leave({"loss": outcome["loss"]}),
+        )
+
     def record(
         self,
         parameters: Arrays,
@@ -89,8 +157,9 @@ class Port:
         dtype: Dtype,
         device: Device = "cpu",
         *,
-        want: Collection[int] = (),
+        want: Collection[int | str] = (),
         opened: Collection[str] = (),
+        told: bool = True,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """The same, with every operation written down; and copies of the values that are wanted, by index.
 
@@ -99,10 +168,11 @@ class Port:
             arrays: of the arguments, by name.
             dtype: to compute in.
             device: to compute on.
-            want: indices of values of which copies are returned.
+            want: indices of values, and names of outputs, of which copies are returned, by index.
             opened: names of operations of which the steps are written down too, where PyTorch knows them.
+            told: whether values are given fingerprints.
         """
-        recorder = Recorder(want, opened)
+        recorder = Recorder(want, opened, told=told)
         _, trace = self._evaluated(parameters, arrays, dtype, device, recorder)
         assert trace is not None
         return trace, recorder.kept
@@ -135,9 +205,9 @@ class Port:
         if recorder is not None:
             told = {**outputs, **{f"updates.{n}": t for n, t in updates.items()}}
             trace = recorder.trace({**told, **{f"gradients.{n}": t for n, t in slopes.items()}})
-        answer = Answer(
-            *({n: _leave(t, dtype) for n, t in tree.items()} for tree in (outputs, slopes, updates))
-        )
+        # One by one, since the gradients of a large model are large.
+        trees = (outputs, slopes, updates)
+        answer = Answer(*({n: _leave(tree.pop(n), dtype) for n in tuple(tree)} for tree in trees))
         return answer, trace
 
     def _forward(
@@ -160,6 +230,55 @@ class Port:
             outputs["loss"] = _scalar(self.loss(output, *arguments))
             return outputs, {"loss": outputs["loss"]}
         return outputs, {name: t for name, t in outputs.items() if t.is_floating_point()}
+
+
+def arrays(state_dict: nn.Module | Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Copies of the tensors of a module, or of its ``state_dict``, bit for bit; NumPy arrays stay such.
+
+    Raises:
+        UnusablePortError: there is what is no array of numbers.
+    """
+    return {
+        name: _bits(entry) if isinstance(entry, Tensor) else as_array(entry)
+        for name, entry in _state(state_dict).items()
+    }
+
+
+def tied(state_dict: nn.Module | Mapping[str, Any]) -> Sequence[Sequence[str]]:
+    """Names of tensors that are one and the same in memory."""
+    groups: dict[object, list[str]] = {}
+    for name, entry in _state(state_dict).items():
+        if isinstance(entry, Tensor) and entry.numel():
+            groups.setdefault((entry.data_ptr(), entry.shape, entry.stride()), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def filled(arrays: Arrays) -> dict[str, Tensor]:
+    """Tensors for ``load_state_dict``, bit for bit."""
+    return {
+        name: torch.tensor(array.view(np.int16)).view(torch.bfloat16)
+        if array.dtype.name == "bfloat16"
+        else torch.tensor(array)
+        for name, array in arrays.items()
+    }
+
+
+def _state(given: nn.Module | Mapping[str, Any]) -> Mapping[str, Any]:
+    return given.state_dict() if isinstance(given, nn.Module) else given
+
+
+def _bits(tensor: Tensor) -> np.ndarray:
+    """A copy; of bfloat16, which PyTorch does not hand to NumPy, as JAX has it there."""
+    if tensor.dtype is torch.bfloat16:
+        return as_array(tensor.view(torch.int16)).view(ml_dtypes.bfloat16)
+    return as_array(tensor)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """A copy that shares what its state holds: other tensors take the places of these when it is called."""
+    shared = {id(tensor): tensor for tensor in module.state_dict(keep_vars=True).values()}
+    copied: nn.Module = copy.deepcopy(module, shared)
+    return copied
 
 
 def _slopes(roots: Mapping[str, Tensor], moving: Mapping[str, Tensor]) -> Sequence[Tensor]:

@@ -124,6 +124,14 @@ class History:
     gradients: Arrays
     parameters: Arrays
 
+    @classmethod
+    def of_losses(cls, losses: Sequence[float], dtype: Dtype, every: int | None) -> "History | None":
+        """The losses of every ``every``-th of these steps, and nothing else; None if none is due."""
+        if every is None or every > len(losses):
+            return None
+        kept = np.array(losses[every - 1 :: every], dtype)
+        return cls(np.arange(1, len(kept) + 1) * every, kept, {}, {})
+
 
 @dataclass(frozen=True, eq=False)
 class Result:

@@ -222,7 +222,7 @@ def test_without_an_option_there_is_none(command, stand, said):
     assert pair.given[2:] == (
         None,
         (),
-        {"pytree": None, "loss": None, "map": None, "device": pair.given[-1]["device"]},
+        {"pytree": None, "loss": None, "map": None, "train": None, "device": pair.given[-1]["device"]},
     )
     assert pair.asked == [("float64", True)]
 

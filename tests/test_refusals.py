@@ -94,6 +94,39 @@ def test_random_numbers_are_noticed_since_it_is_run_twice():
     assert "Give masks, noise and keys to both sides as arguments" in sentence
 
 
+def drawn(p, x):
+    return right(p, x) * np.random.default_rng().standard_normal()
+
+
+@jax.jit
+def noise(x):
+    return x + np.random.default_rng().standard_normal(x.shape).astype(np.float32)
+
+
+CALLS = []
+
+
+def counted(p, x):
+    CALLS.append(x)
+    return right(p, x) * len(CALLS)
+
+
+@pytest.mark.parametrize(
+    "functional", [drawn, lambda p, x: noise(right(p, x)), counted], ids=["drawn", "within jit", "counted"]
+)
+def test_random_numbers_and_counters_of_the_functional_side_are_noticed_since_it_is_traced_twice(functional):
+    sentence = refused(functional=functional)
+    assert "the functional side draws random numbers or counts: output is another one" in sentence
+    assert "when it is traced again. Give masks, noise and keys to both sides as arguments." in sentence
+
+
+def test_a_key_that_is_fixed_is_no_draw():
+    def fixed(p, x):
+        return right(p, x) + 0 * jax.random.normal(jax.random.key(0), (4, 2), x.dtype)
+
+    assert check(left, fixed, WEIGHTS, (POINTS,)).agrees
+
+
 def test_an_argument_that_is_changed_in_place_is_named():
     def changing(p, x):
         with torch.no_grad():

@@ -23,6 +23,7 @@ from compare.twins import Twins
 from scenarios import Device, Dtype, Result, Statement
 
 __all__ = [
+    "GRAVITY",
     "SIDES",
     "Distance",
     "Dynamics",
@@ -85,8 +86,8 @@ class Trial:
 
     def _verdict(self, dtype: Dtype, bare: Mapping[str, Result]) -> Verdict:
         statement = self.pair.statement
-        results = {side: self.result(side, dtype) for side in SIDES}
-        owed = [c for side in SIDES for c in _owed(statement, side, results[side], self.every)]
+        results = {} if self._bare else {side: self.result(side, dtype) for side in SIDES}
+        owed = [c for side, r in results.items() for c in _owed(statement, side, r, self.every)]
         step = tuple(_merged(self._findings(dtype)))
         # What a side does not hand back cannot be followed any further.
         free = None if owed or statement.training is None else self._free_run
@@ -108,6 +109,18 @@ class Trial:
             owed=tuple(owed),
         )
 
+    @property
+    def parted(self) -> int | None:
+        """The first step of a training that differs; None if none does."""
+        steps = [
+            state.step + 1
+            for state, found in self.examinations
+            if any(f.word == "different" for f in (*found.higher, *found.lower))
+        ]
+        if self._free_run.blamed and self._free_run.excess is not None:
+            steps.append(self._free_run.excess)
+        return min(steps, default=None)
+
     def findings(self) -> Iterator[Finding]:
         """Everything that is said of the sides against each other, in both precisions."""
         with np.errstate(all="ignore"):
@@ -117,6 +130,13 @@ class Trial:
                 for dtype in ("float64", "float32"):
                     yield from self._free_run.findings(dtype)
 
+    @property
+    def _bare(self) -> bool:
+        """Whether nothing is known of the statement: the sides are only held against each other."""
+        asked = self.pair.statement
+        known = asked.truth, asked.limit, asked.published, asked.facts
+        return asked.training is None and asked.objective is None and not any(known)
+
     @cached_property
     def _calls(self) -> dict[str, Function]:
         return {side: function(run, self.pair.statement) for side, run in self.runs.items()}
@@ -125,7 +145,10 @@ class Trial:
     def examinations(self) -> tuple[tuple[State, Examination], ...]:
         """What is found at the start and along the run, up to the first state in which the sides differ."""
         statement, found = self.pair.statement, []
-        complete = statement.start.keys() <= self.result("imperative", "float64").converged.keys()
+        complete = (
+            statement.training is not None
+            and statement.start.keys() <= self.result("imperative", "float64").converged.keys()
+        )
         for state in states(self.runs["imperative"], statement, follow=complete):
             at = inputs(statement, state)
             examination = examine(self._calls["imperative"], self._calls["functional"], at)
@@ -145,6 +168,8 @@ class Trial:
 
     def _distances(self, dtype: Dtype) -> Iterator[Distance]:
         statement = self.pair.statement
+        if self._bare:
+            return
         for state, examination in self.examinations:
             found = examination.higher if dtype == "float64" else examination.lower
             budgets = {finding.quantity: finding.budget for finding in found}
@@ -161,15 +186,15 @@ class Trial:
 
 
 #: From the gravest to the most innocent.
-_GRAVITY: tuple[Word, ...] = ("different", "vacuous", "undecided", "rounding", "identical")
+GRAVITY: tuple[Word, ...] = ("different", "vacuous", "undecided", "rounding", "identical")
 
 
 def _overall(statement: Statement, results: Mapping[str, Result], *findings: tuple[Finding, ...]) -> Word:
     """The word for a pair of which every single quantity was judged."""
-    if all(_idle(statement, result) for result in results.values()):
+    if results and all(_idle(statement, result) for result in results.values()):
         return "vacuous"
     words = [_together(group) for part in findings for group in _groups(part)]
-    return min(words, key=_GRAVITY.index, default="vacuous")
+    return min(words, key=GRAVITY.index, default="vacuous")
 
 
 def _groups(findings: Iterable[Finding]) -> Iterator[list[Word]]:
@@ -185,7 +210,7 @@ def _groups(findings: Iterable[Finding]) -> Iterator[list[Word]]:
 def _together(words: Iterable[Word]) -> Word:
     """The word for several quantities; one in which nothing was compared counts if there is no other."""
     said = [word for word in words if word != "vacuous"]
-    return min(said, key=_GRAVITY.index, default="vacuous")
+    return min(said, key=GRAVITY.index, default="vacuous")
 
 
 def _merged(findings: Iterable[Finding]) -> Iterator[Finding]:

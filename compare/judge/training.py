@@ -223,7 +223,7 @@ class FreeRun:
                 self._steps(len(a))[~np.isfinite(a).reshape(len(a), -1).all(axis=1)] for a in tree.values()
             ]
             ends = [name for name, array in tree.items() if not np.isfinite(array[-1]).all()]
-            if not any(name.startswith("converged.") for name in ends):
+            if not any(name.startswith(("converged.", "final.")) for name in ends):
                 return np.inf
             firsts.append(min(steps[0] for steps in bad if steps.size))
         return float(min(firsts))

@@ -1,6 +1,6 @@
 """Judges a pair of the user's own, and finds where its sides part."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -8,15 +8,16 @@ from typing import Any, cast
 import numpy as np
 
 from compare import twins
-from compare.judge import Trial, Verdict, Word
+from compare.judge import GRAVITY, Trial, Verdict, Word
 from compare.judge.trees import gap
 from compare.port.alignment import partners, prints
 from compare.port.locate import Fault, Locator
 from compare.port.mapping import SIDES, Map, Side, moved, slices, to_functional
 from compare.port.matching import match
+from compare.port.training import Run, Trained
 from compare.twins import Twins
 from scenarios import Device, Dtype, Result, Statement
-from scenarios.port import Answer, Arguments, UnusablePortError, as_array, of_float
+from scenarios.port import Answer, Arguments, Training, UnusablePortError, as_array, of_float
 from scenarios.trace import Trace
 from scenarios.types import Arrays, Twin
 
@@ -34,11 +35,12 @@ class PairVerdict:
     """What is said of a pair.
 
     Attributes:
-        verdict: the judge's.
+        verdict: the judge's, of output, loss and gradients.
         map: which parameter is which.
         faults: where the sides part, in the order of the data; empty if they agree, or nobody asked.
         sought: whether somebody did.
         notes: what else is to be said, a sentence each.
+        trained: what is said of their training; None if nobody asked, or they differ without it.
     """
 
     verdict: Verdict
@@ -46,6 +48,7 @@ class PairVerdict:
     faults: tuple[Fault, ...] = ()
     sought: bool = True
     notes: tuple[str, ...] = ()
+    trained: Trained | None = None
 
     def __str__(self) -> str:
         """The verdict in words, with where the sides part."""
@@ -55,13 +58,14 @@ class PairVerdict:
 
     @property
     def word(self) -> Word:
-        """The judge's word."""
-        return self.verdict.word
+        """The judge's word, the graver one if there are two."""
+        words = [self.verdict.word, *([self.trained.verdict.word] if self.trained else [])]
+        return min(words, key=GRAVITY.index)
 
     @property
     def agrees(self) -> bool:
-        """Whether both sides compute the same function."""
-        return self.verdict.agrees
+        """Whether both sides compute the same function, and train alike if that was asked."""
+        return self.verdict.agrees and (self.trained is None or self.trained.verdict.agrees)
 
     @property
     def first_difference(self) -> Fault | None:
@@ -78,6 +82,7 @@ def check(
     pytree: object = None,
     loss: tuple[Loss, Loss] | None = None,
     map: Map | Mapping[str, str] | None = None,  # noqa: A002  # what it is
+    train: Training | Mapping[str, Any] | None = None,
     dtype: Dtype = "float64",
     device: Device = "cpu",
     locate: bool = True,
@@ -97,6 +102,9 @@ def check(
         loss: of the imperative and of the functional side: from the output and the arguments to a scalar,
             which is differentiated. Without one, every output is multiplied by fixed random numbers.
         map: which parameter is which (:func:`compare.match`), or corrections to what is found by itself.
+        train: with which optimizer to train both sides by the loss, and how long
+            (:class:`scenarios.port.Training`, or its fields by name); sides that differ without it are not
+            trained.
         dtype: of the results that are judged; both precisions are run in any case.
         device: to run on.
         locate: whether to look for the operations that differ, if the sides do.
@@ -105,7 +113,9 @@ def check(
         UnusablePortError: a side, its parameters or its arguments cannot be compared; the message says why.
         Exception: whatever a side raises.
     """
-    pair = Pair(imperative, functional, params, args, pytree=pytree, loss=loss, map=map, device=device)
+    pair = Pair(
+        imperative, functional, params, args, pytree=pytree, loss=loss, map=map, train=train, device=device
+    )
     return pair.verdict(dtype, locate=locate)
 
 
@@ -122,19 +132,22 @@ class Pair:
         pytree: object = None,
         loss: tuple[Loss, Loss] | None = None,
         map: Map | Mapping[str, str] | None = None,  # noqa: A002  # what it is
+        train: Training | Mapping[str, Any] | None = None,
         device: Device = "cpu",
     ) -> None:
-        """Run the imperative side twice, and match the parameters.
+        """Run both sides twice, and match the parameters.
 
         Args and errors are those of :func:`check`.
         """
+        self.training = _training(train, loss)
         self.arguments, self.device = Arguments.of(args), device
         losses = loss or (None, None)
         self.left = twins.port("imperative", imperative, self.arguments, loss=losses[0])
         self.parameters = {n: as_array(a) for n, a in (params or {}).items()} or dict(self.left.parameters)
         _refuse_names(self.parameters, self.left.parameters)
         _refuse_values(self.parameters, self.arguments.arrays)
-        first = self._twice()
+        #: Whether buffers change when it runs.
+        self.updates = bool(self._twice().updates)
         self.right = twins.port(
             "functional",
             functional,
@@ -142,7 +155,7 @@ class Pair:
             loss=losses[1],
             pytree=pytree,
             shared=dict(self.parameters) if params else None,
-            updates=bool(first.updates),
+            updates=self.updates,
         )
         if self.parameters and not self.right.parameters:
             raise UnusablePortError(
@@ -150,7 +163,16 @@ class Pair:
                 "functional side none: give its pytree (--pytree)."
             )
         self.map = self._matched(map)
-        self.notes: tuple[str, ...] = ()
+        held = self.converted(self.parameters)
+        first, second = (
+            self.right.run(held, self.arguments.arrays, "float32", anew=anew) for anew in (False, True)
+        )
+        _refuse_another(
+            {**first.values, **first.gradients},
+            {**second.values, **second.gradients},
+            "the functional side draws random numbers or counts: {} is another one when it is traced again. "
+            "Give masks, noise and keys to both sides as arguments.",
+        )
 
     def _twice(self) -> Answer:
         """What the imperative side computes, twice the same."""
@@ -158,12 +180,12 @@ class Pair:
         first, second = (
             self.left.run(self.parameters, self.arguments.arrays, "float32", self.device) for _ in range(2)
         )
-        for name, array in first.values.items():
-            if not np.array_equal(array, second.values[name], equal_nan=True):
-                raise UnusablePortError(
-                    f"the imperative side draws random numbers: {name} is another one when it is run again. "
-                    "Give masks, noise and keys to both sides as arguments, or call .eval()."
-                )
+        _refuse_another(
+            first.values,
+            second.values,
+            "the imperative side draws random numbers: {} is another one when it is run again. "
+            "Give masks, noise and keys to both sides as arguments, or call .eval().",
+        )
         return first
 
     def _matched(self, given: Map | Mapping[str, str] | None) -> Map:
@@ -207,7 +229,33 @@ class Pair:
         """
         found = self.trial.verdict(dtype)
         faults = self.faults if locate and found.word == "different" else ()
-        return PairVerdict(found, self.map, faults, locate, self.notes)
+        trained = self._run.verdict(dtype) if self._run and found.word != "different" else None
+        return PairVerdict(found, self.map, faults, locate, tuple(self._notes(trained)), trained)
+
+    @cached_property
+    def _run(self) -> Run | None:
+        return Run(self, self.training) if self.training else None
+
+    def copies(self, side: Side) -> Mapping[str, Sequence[str]]:
+        """By the name of an array of this side that stands for several of the other one, their names."""
+        other = SIDES[side == SIDES[0]]
+        names: dict[str, dict[str, None]] = {name: {} for name in self.map.tied[side]}
+        for piece in self.map.pieces:
+            names.get(piece.name(side), {})[piece.name(other)] = None
+        return {name: list(held) for name, held in names.items() if len(held) > 1}
+
+    def _notes(self, trained: Trained | None) -> Iterator[str]:
+        """What is tied on one side alone, and why nothing was trained."""
+        parted = trained is not None and trained.verdict.word == "different"
+        for side, other in (SIDES, SIDES[::-1]):
+            for name, names in self.copies(side).items():
+                yield (
+                    f"{'weights not tied: ' if parted else ''}{name} is one array on the {side} side and "
+                    f"{len(names)} on the {other} ({', '.join(names)}): a step moves them apart unless their "
+                    "gradients are added up."
+                )
+        if self.training and trained is None:
+            yield "The sides differ without being trained, and were not."
 
     @cached_property
     def trial(self) -> Trial:
@@ -228,30 +276,32 @@ class Pair:
             data=_wide({**rest, **self.arguments.arrays}),
         )
 
-    def _split(self, statement: Statement) -> tuple[Arrays, Arrays]:
-        """Parameters and arguments."""
+    def split(self, statement: Statement) -> tuple[Arrays, Arrays]:
+        """Parameters and arguments; parameters that are one on the functional side are equal."""
         everything = {**statement.start, **statement.data}
-        return (
-            {name: everything[name] for name in self.parameters},
-            {name: everything[name] for name in self.arguments.arrays},
-        )
+        parameters = {name: everything[name] for name in self.parameters}
+        for path in self.map.tied["functional"]:
+            first, *others = (p for p in self.map.pieces if p.functional == path)
+            if not any(piece.block(side) for piece in (first, *others) for side in SIDES):
+                whole = moved(first, parameters[first.imperative], "imperative", self.map.shapes)
+                for piece in others:
+                    parameters[piece.imperative] = moved(piece, whole, "functional", self.map.shapes)
+        return parameters, {name: everything[name] for name in self.arguments.arrays}
 
     def _imperative(self, statement: Statement, dtype: Dtype, device: Device) -> Result:
-        answer = self.left.run(*self._split(statement), dtype, device)
+        answer = self.left.run(*self.split(statement), dtype, device)
         return Result({**answer.values, **_updated(answer.updates)}, answer.gradients)
 
     def _functional(self, statement: Statement, dtype: Dtype, device: Device) -> Result:
-        parameters, arrays = self._split(statement)
+        parameters, arrays = self.split(statement)
         answer = self.right.run(self.converted(parameters), arrays, dtype, device)
-        return Result(
-            {**answer.values, **_updated(self.back(answer.updates))}, self._slopes(answer.gradients)
-        )
+        return Result({**answer.values, **_updated(self.back(answer.updates))}, self.slopes(answer.gradients))
 
     def converted(self, parameters: Arrays) -> Arrays:
         """The imperative side's parameters as the functional side takes them."""
         return to_functional(parameters, self.map, like=self.right.parameters)
 
-    def _slopes(self, gradients: Arrays) -> Arrays:
+    def slopes(self, gradients: Arrays) -> Arrays:
         """Gradients by the imperative side's names."""
         moving = {n: g for n, g in self.back(gradients, add=True).items() if n in self.statement.start}
         return {**moving, **{n: g for n, g in gradients.items() if n in self.arguments.arrays}}
@@ -288,7 +338,7 @@ class Pair:
             updates = {n.removeprefix("updates."): a for n, a in right.items() if n.startswith("updates.")}
             there = {
                 **right,
-                **{f"gradients.{n}": a for n, a in self._slopes(gradients).items()},
+                **{f"gradients.{n}": a for n, a in self.slopes(gradients).items()},
                 **{f"updates.{n}": a for n, a in self.back(updates).items()},
             }
             return [
@@ -356,12 +406,35 @@ def _trace_name(quantity: str) -> str:
     return quantity.removeprefix("values.")
 
 
+def _training(given: Training | Mapping[str, Any] | None, loss: tuple[Loss, Loss] | None) -> Training | None:
+    """How to train.
+
+    Raises:
+        UnusablePortError: that cannot be done, or there is no loss to be trained by.
+    """
+    if given is None:
+        return None
+    if loss is None or not all(map(callable, loss)):
+        raise UnusablePortError(
+            "training needs a loss on both sides: give loss=(torch_loss, jax_loss) (--loss), each from the "
+            "output and the arguments to a scalar."
+        )
+    return given if isinstance(given, Training) else Training.of(given)
+
+
 def _updated(arrays: Arrays) -> dict[str, np.ndarray]:
     return {f"updates.{name}": array for name, array in arrays.items()}
 
 
 def _wide(arrays: Arrays) -> Arrays:
     return {name: array.astype(np.float64) if of_float(array) else array for name, array in arrays.items()}
+
+
+def _refuse_another(first: Arrays, second: Arrays, sentence: str) -> None:
+    """Refuse a side whose answer is not the same twice; the sentence takes the name of what is not."""
+    for name, array in first.items():
+        if not np.array_equal(array, second.get(name, np.zeros(0)), equal_nan=True):
+            raise UnusablePortError(sentence.format(name))
 
 
 def _refuse_names(given: Arrays, own: Arrays) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from compare.port.mapping import SIDES
 from compare.record import encode
-from compare.words import difference, multiple, percent, small, told
+from compare.words import difference, grown, multiple, percent, small, told
 from scenarios.sources import libraries
 from scenarios.trace import Source
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from compare.port.check import PairVerdict
     from compare.port.locate import Fault, Site
     from compare.port.mapping import Map
+    from compare.port.training import Trained
 
 #: Which side goes on with a value that the other one changes.
 _IDLE = {"missing": "functional", "extra": "imperative"}
@@ -44,10 +45,12 @@ def text(verdict: "PairVerdict") -> str:
     Args:
         verdict: what is said.
     """
-    parts = [f"{verdict.word}: {told(verdict.verdict)}"]
+    parts = [f"{verdict.word}: {_sentence(verdict)}"]
     parts += [_fault(number, fault) for number, fault in enumerate(verdict.faults, start=1)]
-    if verdict.word == "different" and not verdict.faults:
+    if verdict.verdict.word == "different" and not verdict.faults:
         parts.append("\n".join(_unlocated(verdict)))
+    if verdict.trained is not None:
+        parts.append(_training(verdict.trained))
     besides = [*verdict.notes, *_of_map(verdict.map)]
     if besides:
         parts.append("\n".join(besides))
@@ -60,7 +63,7 @@ def document(verdict: "PairVerdict") -> dict[str, Any]:
     content = {
         "word": verdict.word,
         "agrees": verdict.agrees,
-        "sentence": told(verdict.verdict),
+        "sentence": _sentence(verdict),
         "faults": [_plain(fault) for fault in verdict.faults],
         "notes": verdict.notes,
         "map": {
@@ -71,9 +74,35 @@ def document(verdict: "PairVerdict") -> dict[str, Any]:
             "notes": by.notes,
         },
         "verdict": verdict.verdict,
+        "training": verdict.trained
+        and {
+            "run": verdict.trained.training,
+            "word": verdict.trained.verdict.word,
+            "sentence": _training(verdict.trained),
+            "parted": verdict.trained.parted,
+            "verdict": verdict.trained.verdict,
+        },
     }
     document: dict[str, Any] = msgspec.json.decode(encode(content))
     return document
+
+
+def _sentence(verdict: "PairVerdict") -> str:
+    """The judge's, unless the training is to blame for the word."""
+    alone = verdict.verdict.word
+    if verdict.word == alone:
+        return told(verdict.verdict)
+    return f"Output, loss and gradients are {alone}, the training is {verdict.word}."
+
+
+def _training(trained: "Trained") -> str:
+    """What is said of the training run."""
+    run, found = trained.training, trained.verdict
+    steps = f"training: {run.steps} step{'s' * (run.steps > 1)} of {run.optimizer}"
+    if found.agrees:
+        how = "bit for bit" if found.word == "identical" else "up to rounding"
+        return f"{steps} agree {how}.{grown(found)}"
+    return f"{steps}{f' part at step {trained.parted}' if trained.parted else ''}. {told(found)}"
 
 
 def at(source: Source) -> str:

@@ -3,11 +3,12 @@
 Objects are the user's own code, which is run. Files of arrays are only read: nothing in them is executed.
 """
 
+import ast
 import pkgutil
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,6 +22,7 @@ import safetensors
 
 from compare.port.describe import at, exception
 from compare.port.mapping import nearest
+from scenarios.port import Training
 from scenarios.sources import users_line
 from scenarios.trace import Source
 
@@ -90,6 +92,33 @@ def losses(text: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return left, right
 
 
+def training(text: str) -> Training:
+    """The training that ``optimizer=adam,lr=1e-3,steps=50`` tells; values are literals of Python.
+
+    Raises:
+        LoadError: it is not written so.
+        UnusablePortError: it cannot be done.
+    """
+    settings: dict[str, Any] | None = None
+    try:
+        call = ast.parse(f"dict({text})", mode="eval").body
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+            settings = {str(entry.arg): _literal(entry.value) for entry in call.keywords}
+    except (SyntaxError, TypeError, ValueError):
+        pass
+    if settings is None:
+        raise LoadError(
+            f"{text} tells no training: write NAME=VALUE with commas between, each name once, such as "
+            "optimizer=adam,lr=1e-3,steps=50,betas=(0.9,0.99)."
+        )
+    return Training.of(settings)
+
+
+def _literal(value: ast.expr) -> object:
+    """A literal, or a word that needs no quotes."""
+    return value.id if isinstance(value, ast.Name) else ast.literal_eval(value)
+
+
 def pytree(text: str) -> object:
     """A pytree from a file of arrays, or the object that a target names.
 
@@ -101,7 +130,7 @@ def pytree(text: str) -> object:
     suffix = Path(text).suffix.lower()
     if suffix == ".py" or (":" in text and suffix not in _READERS):
         return target(text)
-    return _nested(text, arrays(text))
+    return nested(text, arrays(text))
 
 
 def arrays(path: Path | str) -> dict[str, np.ndarray]:
@@ -282,8 +311,16 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[str, np.ndarray]]]] = {
 }
 
 
-def _nested(path: str, held: dict[str, np.ndarray]) -> object:
-    """The tree whose leaves have these names: keys follow a dot, places stand in brackets."""
+def nested(path: str, held: Mapping[str, np.ndarray]) -> object:
+    """The tree whose leaves have these names: keys follow a dot, places stand in brackets.
+
+    Args:
+        path: where they are from.
+        held: arrays by name.
+
+    Raises:
+        LoadError: two names contradict each other, or one names no place.
+    """
     root: dict[str | int, Any] = {}
     for name, array in held.items():
         keys = [int(place) if place else key for key, place in re.findall(r"([^.\[\]]+)|\[(\d+)\]", name)]
