@@ -38,6 +38,8 @@ measure: $(READY)
 	$(BIN)/python benchmarks/trees.py
 	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/bench.py scaling
+	$(BIN)/python benchmarks/pairs.py operations
+	$(BIN)/python benchmarks/pairs.py report
 
 # Hours. Seeds can be run beside each other: see benchmarks/soak.py.
 soak: $(READY)
@@ -47,6 +49,8 @@ soak: $(READY)
 	$(BIN)/python benchmarks/soak.py report
 	$(BIN)/python benchmarks/faults.py run
 	$(BIN)/python benchmarks/faults.py report
+	$(BIN)/python benchmarks/pairs.py transformer
+	$(BIN)/python benchmarks/pairs.py report
 
 clean:
 	rm -rf .venv $(OLDEST) report

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scenarios.sources import users_line
-from scenarios.trace import Operation, Source, Taken, Trace, Value, fingerprint
+from scenarios.trace import UNTOLD, Operation, Source, Taken, Trace, Value, fingerprint
 
 _OWN = str(Path(__file__).with_name("port.py"))
 _FRAMEWORKS = tuple(f"{Path(str(module.__file__)).parent}{sep}" for module in (torch, jaxtyping))
@@ -41,13 +41,17 @@ class Recorder:
     Fused kernels are switched off, so that what they are made of is seen: attention, and recurrent layers.
     """
 
-    def __init__(self, want: Collection[int] = (), opened: Collection[str] = ()) -> None:
+    def __init__(
+        self, want: Collection[int | str] = (), opened: Collection[str] = (), *, told: bool = True
+    ) -> None:
         """Note nothing yet.
 
         Args:
-            want: indices of values of which a copy is kept in :attr:`kept`.
+            want: indices of values, and names of outputs, of which a copy is kept in :attr:`kept`.
             opened: names of operations of which the steps are noted too, where PyTorch knows them.
+            told: whether values are given fingerprints.
         """
+        self._told = told
         self._opened, self._mode = frozenset(opened), _Dispatch(self)
         self.values: list[Value] = []
         self.operations: list[Operation] = []
@@ -68,6 +72,7 @@ class Recorder:
     def trace(self, outputs: Mapping[str, Tensor]) -> Trace:
         """What was noted, with what these outputs are."""
         found = {name: self._index(tensor) for name, tensor in outputs.items()}
+        self.kept |= {found[name]: plain(t).copy() for name, t in outputs.items() if name in self._want}
         return Trace("imperative", self.values, self.operations, found)
 
     def __enter__(self) -> "Recorder":
@@ -155,11 +160,12 @@ class Recorder:
         return [self._taken(part) for part in told] if isinstance(told, list | tuple) else told
 
     def _add(self, tensor: Tensor, operation: int | None, name: str) -> int:
-        index, array = len(self.values), plain(tensor)
+        index = len(self.values)
         if index in self._want:
-            self.kept[index] = array.copy()
+            self.kept[index] = plain(tensor).copy()
         kind = str(tensor.dtype).removeprefix("torch.")
-        self.values.append(Value(name, tuple(tensor.shape), kind, fingerprint(array), operation))
+        mark = fingerprint(plain(tensor)) if self._told else UNTOLD
+        self.values.append(Value(name, tuple(tensor.shape), kind, mark, operation))
         return index
 
     def _lay(self, tensor: Tensor, index: int, *, fresh: bool) -> None:

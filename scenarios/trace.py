@@ -13,6 +13,9 @@ import numpy as np
 #: Entries of the vectors that weigh the order of the entries of a value.
 _WEIGHTS = 4096
 
+#: Entries that are looked at together: a multiple of the weights, few enough for a cache.
+_CHUNK = 8 * _WEIGHTS
+
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
@@ -45,6 +48,10 @@ class Fingerprint:
         return self.size == 0 or bool(self.numbers[4] == self.numbers[5] and not any(self.infinite))
 
 
+#: Of a value that nobody will recognise.
+UNTOLD = Fingerprint(0, np.zeros(6), (0.0, 0.0, 0.0), 0.0, exact=True)
+
+
 def fingerprint(array: np.ndarray) -> Fingerprint:
     """The fingerprint of an array of numbers; complex ones by their parts."""
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is recognised by less
@@ -56,44 +63,68 @@ def _fingerprint(array: np.ndarray) -> Fingerprint:
     if array.dtype.kind == "c":
         array = np.stack([array.real, array.imag])
     flat = np.ravel(array)
-    if flat.dtype != np.float64:
-        flat = flat.astype(np.float64)
-    if not flat.size:
+    size = flat.size
+    if not size:
         return Fingerprint(0, np.zeros(6), (0.0, 0.0, 0.0), 0.0, exact)
-    square = float(flat @ flat)
+    chunks = [_Chunk(flat[start : start + _CHUNK]) for start in range(0, size, _CHUNK)]
     infinite = (0.0, 0.0, 0.0)
-    whole = flat
-    if not np.isfinite(square):
-        told = np.isfinite(flat)
-        infinite = tuple(float(np.mean(bad)) for bad in (flat == np.inf, flat == -np.inf, np.isnan(flat)))  # type: ignore[assignment]
-        whole = np.where(told, flat, 0.0)
-        flat = flat[told]
-        if not flat.size:
-            return Fingerprint(array.size, np.zeros(6), infinite, 0.0, exact)
-        square = float(flat @ flat)
-    count = flat.size
-    cube = float(flat**2 @ flat)
+    if odd := [chunk.infinite for chunk in chunks if any(chunk.infinite)]:
+        infinite = tuple(sum(shares) / size for shares in zip(*odd, strict=True))
+    count = sum(chunk.count for chunk in chunks)
+    if not count:
+        return Fingerprint(size, np.zeros(6), infinite, 0.0, exact)
+    total, magnitude, square, cube = (sum(sums) for sums in zip(*(c.sums for c in chunks), strict=True))
     numbers = np.array(
         [
-            flat.sum() / count,
-            np.abs(flat).sum() / count,
+            total / count,
+            magnitude / count,
             np.sqrt(square / count),
             cube / square if square else 0.0,
-            flat.max(),
-            flat.min(),
+            max(chunk.largest for chunk in chunks),
+            min(chunk.smallest for chunk in chunks),
         ]
     )
-    return Fingerprint(array.size, numbers, infinite, _ordered(whole) / count, exact)
+    order = _ordered(np.concatenate([chunk.order for chunk in chunks])) / count
+    return Fingerprint(size, numbers, infinite, order, exact)
+
+
+class _Chunk:
+    """What is told of neighbouring entries while the cache holds them."""
+
+    def __init__(self, entries: np.ndarray) -> None:
+        whole = flat = entries.astype(np.float64, copy=False)
+        self.infinite: tuple[int, ...] = (0, 0, 0)
+        square = _dot(flat, flat)
+        if not np.isfinite(square):
+            told = np.isfinite(flat)
+            self.infinite = tuple(int(bad.sum()) for bad in (flat == np.inf, flat == -np.inf, np.isnan(flat)))
+            whole, flat = np.where(told, flat, 0.0), flat[told]
+            square = _dot(flat, flat)
+        self.count = flat.size
+        self.order = _weighed(whole)
+        self.sums = flat.sum(), np.abs(flat).sum(), square, _dot(flat * flat, flat)
+        self.largest, self.smallest = flat.max(initial=-np.inf), flat.min(initial=np.inf)
 
 
 def _ordered(flat: np.ndarray) -> float:
     """The sum of the entries, each with a sign that depends on its place."""
     while flat.size > 1:
-        rows = flat.size // _WEIGHTS
-        signs = _signs()
-        tail = flat[rows * _WEIGHTS :]
-        flat = np.append(flat[: rows * _WEIGHTS].reshape(rows, _WEIGHTS) @ signs, tail @ signs[: tail.size])
+        flat = _weighed(flat)
     return float(flat[0])
+
+
+def _weighed(flat: np.ndarray) -> np.ndarray:
+    """The sums of its rows, each entry with a sign that depends on its place in the row."""
+    return np.array([row @ _signs()[: row.size] for row in _rows(flat)])
+
+
+def _dot(left: np.ndarray, right: np.ndarray) -> float:
+    return float(sum(a @ b for a, b in zip(_rows(left), _rows(right), strict=True)))
+
+
+def _rows(flat: np.ndarray) -> list[np.ndarray]:
+    """Neighbouring entries, so few that BLAS starts no threads for them: to wait for a core takes longer."""
+    return [flat[start : start + _WEIGHTS] for start in range(0, flat.size, _WEIGHTS)]
 
 
 @cache

@@ -5,12 +5,14 @@ computational noise, SIAM J. Sci. Comput. 33, 2011). What tells noise from a kin
 precision and from an oscillation that is faster than the spacing is in docs/judging.md, "Beyond the budget".
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cached_property
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
-from compare.judge.precision import rounded, unit_roundoff
+from compare.judge.precision import is_floating, rounded, unit_roundoff
+from compare.judge.verdict import SIDES
 from scenarios.types import Arrays
 
 #: What both sides compute, by side; None where a side raised, or returned other quantities.
@@ -26,6 +28,12 @@ STEADY = 4.0
 #: An oscillation moves by its level, up to this factor, from point to point where the level has just fallen
 #: by STEADY; noise does not. The derivation is in :meth:`Lines._oscillates`.
 SMOOTH = 5.0
+
+#: Entries of the quantities that are read along one line at a time; the line is walked again for the others.
+_ROOM = 2**23
+
+#: Columns of a window that are multiplied at a time.
+_COLUMNS = 2**16
 
 
 class Lines:
@@ -59,7 +67,8 @@ class Lines:
             name: random.uniform(0.5, 1, at[name].shape) * random.choice([-1, 1], at[name].shape)
             for name in names
         }
-        self._lines: dict[int, list[Mapping[str, Arrays] | None]] = {}
+        self._lines: dict[tuple[int, str], Mapping[str, _Line]] = {}
+        self._stairs: dict[str, Mapping[str, _Stairs]] = {}
 
     def steady(self, side: str, name: str, bits: Iterable[int], least: float, *, agreeing: int = 2) -> float:
         """The largest noise that does not depend on the spacing: what neighbouring ones agree on.
@@ -72,8 +81,12 @@ class Lines:
             agreeing: how many neighbouring spacings must agree.
         """
         spacings = list(bits)
-        levels = [self.level(side, name, b) for b in spacings]
-        runs = [(b, levels[k : k + agreeing]) for k, b in enumerate(spacings[agreeing - 1 :])]
+        levels: list[float] = []
+        for b in spacings:
+            levels.append(self.level(side, name, b))
+            if 0 < levels[-1] < least / STEADY:
+                break  # noise that is gone at a spacing is at no finer one; 0 is said where a side raises
+        runs = [(b, levels[k : k + agreeing]) for k, b in enumerate(spacings[agreeing - 1 : len(levels)])]
         agreed = (
             max(run)
             for b, run in runs
@@ -83,7 +96,7 @@ class Lines:
 
     def level(self, side: str, name: str, bits: int) -> float:
         """What is left at one spacing when all that is smooth, or isolated, is taken out."""
-        return float(np.median(self._unsmooth(side, name, bits)))
+        return float(np.median(self._line(side, name, bits).unsmooth))
 
     def _oscillates(self, side: str, name: str, bits: int, level: float) -> bool:
         """Whether what looks like noise at a spacing is a smooth function that the spacing is too coarse for.
@@ -95,62 +108,143 @@ class Lines:
         left moves by an eighth of its level, or by as much as some other, larger part of the function.
         """
         for finer in range(bits + 2, self.fine, 2):
-            unsmooth = self._unsmooth(side, name, finer)
-            if unsmooth.max() < level / STEADY:
-                steps = np.abs(np.diff(self._table(side, name, finer), axis=0)).max(axis=1, initial=0.0)
-                moves = float(np.median(steps)) if steps.size else 0.0
-                gradual = float(np.median(unsmooth)) >= level / STEADY**6
+            line = self._line(side, name, finer)
+            if max(line.unsmooth) < level / STEADY:
+                moves = float(np.median(line.steps)) if line.steps else 0.0
+                gradual = float(np.median(line.unsmooth)) >= level / STEADY**6
                 return gradual and level / SMOOTH < moves < SMOOTH * level
         return False
-
-    def _unsmooth(self, side: str, name: str, bits: int) -> np.ndarray:
-        """What is left of each five neighbouring values when a cubic is taken out of them, ``(windows,)``.
-
-        That of the entry of which most is left, in units of the standard deviation of white noise.
-        """
-        table = self._table(side, name, bits)
-        windows = [slice(k, k + 5) for k in range(len(table) - 4)]
-        left = [np.abs(_fourth(self.distances[w]) @ table[w]).max(initial=0.0) for w in windows]
-        return np.array(left or [0.0])
 
     def roughness(self, side: str, name: str) -> float:
         """The largest second difference along steps that are finer than the lower precision.
 
         A smooth function has next to none; one that passes through the lower precision is a staircase.
         """
-        values = [np.asarray(o[side][name], dtype=np.complex128) for o in self._stairs if o is not None]
-        triples = zip(values, values[1:], values[2:], strict=False)
-        second = [np.abs(left + right - 2 * middle) for left, middle, right in triples]
-        return max((float(d.max(initial=0.0, where=np.isfinite(d))) for d in second), default=0.0)
+        if name not in self._stairs:
+            ones = {n: np.ones(array.shape) for n, array in self.direction.items()}
+            width = 2.0 ** -(self.coarse + 3)
+            points = self._walk(rounded(self.at, self.lower), ones, width * np.arange(2 * LENGTH))
+            self._stairs |= _read((o for o in points if o is not None), name, _Stairs)
+        return self._stairs[name][side].roughest if name in self._stairs else 0.0
 
-    @cached_property
-    def _stairs(self) -> list[Mapping[str, Arrays] | None]:
-        ones = {name: np.ones(array.shape) for name, array in self.direction.items()}
-        width = 2.0 ** -(self.coarse + 3)
-        return self._walk(rounded(self.at, self.lower), ones, width * np.arange(2 * LENGTH))
-
-    def _table(self, side: str, name: str, bits: int) -> np.ndarray:
-        """The values of a quantity along a line, ``(points, entries)``; no points where one is missing."""
-        if bits not in self._lines:
-            self._lines[bits] = self._walk(self.at, self.direction, 2.0**-bits * self.distances)
-        values = [o[side][name].ravel() for o in self._lines[bits] if o is not None]
-        if len(values) < LENGTH or not all(np.isfinite(v).all() for v in values):
-            return np.zeros((0, 1))
-        return np.array(values)
+    def _line(self, side: str, name: str, bits: int) -> "_Line":
+        """What is known of a quantity along a line; nothing where it is not finite, or a side raises."""
+        if (bits, name) not in self._lines:
+            points = self._walk(self.at, self.direction, 2.0**-bits * self.distances)
+            found = _read(_all(points), name, lambda: _Line(self.distances))
+            self._lines |= {(bits, n): lines for n, lines in found.items()}
+            if not found:
+                nothing = _Line(self.distances)
+                nothing.close()
+                self._lines[bits, name] = dict.fromkeys(SIDES, nothing)
+        return self._lines[bits, name][side]
 
     def _walk(
         self, start: Arrays, direction: Arrays, distances: np.ndarray
-    ) -> list[Mapping[str, Arrays] | None]:
+    ) -> Iterator[Mapping[str, Arrays] | None]:
         """What both sides compute at points on a line, at distances relative to the inputs."""
-        return [
-            self.probe(
+        for distance in distances:
+            yield self.probe(
                 {
                     n: np.asarray(a * (1 + distance * direction[n]), dtype=a.dtype) if n in direction else a
                     for n, a in start.items()
                 }
             )
-            for distance in distances
-        ]
+
+
+class _Line:
+    """A quantity along a line, of which no more than five points are held."""
+
+    def __init__(self, distances: np.ndarray) -> None:
+        self.distances, self._window = distances, deque[np.ndarray](maxlen=5)
+        #: What is left of each five neighbouring values when a cubic is taken out of them: that of the entry
+        #: of which most is left, in units of the standard deviation of white noise.
+        self.unsmooth: list[float] = []
+        #: How far the entry that moves most does so from point to point.
+        self.steps: list[float] = []
+        self._points, self._finite = 0, True
+
+    def read(self, values: np.ndarray) -> None:
+        """Read the next point."""
+        self._finite = self._finite and bool(np.isfinite(values).all())
+        if self._window:
+            self.steps.append(float(np.abs(values - self._window[-1]).max(initial=0.0)))
+        self._window.append(values)
+        self._points += 1
+        if self._points >= 5:  # noqa: PLR2004  # a cubic has four coefficients
+            self.unsmooth.append(self._left())
+
+    def _left(self) -> float:
+        weights = _fourth(self.distances[self._points - 5 : self._points])
+        cuts = range(0, max(self._window[0].size, 1), _COLUMNS)
+        tables = (np.array([v[cut : cut + _COLUMNS] for v in self._window]) for cut in cuts)
+        return max(float(np.abs(weights @ table).max(initial=0.0)) for table in tables)
+
+    def close(self) -> None:
+        """Hold no values any longer, and know nothing of a line that is not complete."""
+        self._window.clear()
+        if self._points < len(self.distances) or not self._finite:
+            self.unsmooth, self.steps = [0.0], []
+
+
+class _Stairs:
+    """A quantity along steps of one width, of which no more than three points are held."""
+
+    def __init__(self) -> None:
+        self._window, self.roughest = deque[np.ndarray](maxlen=3), 0.0
+
+    def read(self, values: np.ndarray) -> None:
+        """Read the next point."""
+        self._window.append(values)
+        if len(self._window) == 3:  # noqa: PLR2004  # a second difference
+            left, middle, right = (v.astype(np.complex128) for v in self._window)
+            second = np.abs(left + right - 2 * middle)
+            self.roughest = max(self.roughest, float(second.max(initial=0.0, where=np.isfinite(second))))
+
+    def close(self) -> None:
+        """Hold no values any longer."""
+        self._window.clear()
+
+
+Reading = TypeVar("Reading", _Line, _Stairs)
+
+
+def _all(points: Iterable[Mapping[str, Arrays] | None]) -> Iterator[Mapping[str, Arrays]]:
+    """Points on a line, up to the first at which a side raises."""
+    for outputs in points:
+        if outputs is None:
+            return
+        yield outputs
+
+
+def _read(
+    points: Iterable[Mapping[str, Arrays]], name: str, kind: Callable[[], Reading]
+) -> dict[str, dict[str, Reading]]:
+    """Read a quantity along points, and others if there is room for them; by name and side."""
+    found: dict[str, dict[str, Reading]] = {}
+    for outputs in points:
+        if not found:
+            found = {n: {side: kind() for side in outputs} for n in _chosen(outputs, name)}
+        for n, readings in found.items():
+            for side, reading in readings.items():
+                reading.read(outputs[side][n].ravel())
+    for readings in found.values():
+        for reading in readings.values():
+            reading.close()
+    return found
+
+
+def _chosen(outputs: Mapping[str, Arrays], name: str) -> Iterator[str]:
+    """A quantity, and others on both sides, as many as there is room for."""
+    left, right = outputs.values()
+    room = _ROOM - left[name].size
+    yield name
+    for other, array in left.items():
+        if other != name and other in right and array.shape == right[other].shape and is_floating(array):
+            room -= array.size
+            if room < 0:
+                return
+            yield other
 
 
 def _fourth(at: np.ndarray) -> np.ndarray:

@@ -7,11 +7,11 @@ roundoffs, it says how far apart the two sides may be in the higher precision. T
 derivation of every constant are in docs/judging.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -114,10 +114,21 @@ class _Quantity:
     error: dict[str, float]  # of each side's lower precision against its higher one, the largest so far
     least: dict[str, float]  # and the smallest
     response: float = 0.0  # of a side to moving the inputs, in the higher precision
+    moves: float = 0.0  # the same, at whatever neighbour it was looked at
     apart: float = 0.0  # the sides, in the higher precision, at any point so far
     blind: set[str] = field(default_factory=set)  # the sides whose lower precision was not finite somewhere
     below: Gap | None = None  # the sides, in the lower precision
     seen: dict[str, set[bytes]] = field(default_factory=dict)  # by side, the results that were drawn
+
+
+@dataclass
+class _Neighbour:
+    """A point at which it is looked whether the sides part, and what was found there, by quantity."""
+
+    state: Mapping[str, Any]  # of the generator that drew it
+    apart: dict[str, float]
+    raised: bool = False
+    responses: dict[str, float] | None = None  # to the last bit of the inputs, once it was asked for
 
 
 class _Comparison:
@@ -132,17 +143,16 @@ class _Comparison:
         self.unit, self.chain = unit_roundoff(higher), chain(at)
         self.drawn = 0  # neighbours at which rounding errors were drawn
         self.failure = ""  # why a side cannot be evaluated elsewhere
-        self.neighbours: list[tuple[Arrays, Outputs | None]] = []
-        self.nudges: dict[int, list[Outputs | None]] = {}
+        self.neighbours: list[_Neighbour] = []
         self.lines: dict[str, Lines] = {}
         self.base = self._run(at, higher)
-        again = self._run(at, higher)
         self.unlike = dict(mismatches(self.base, higher))
+        noise = {side: self._noise_of(side) for side in SIDES}
         self.quantities = {
             name: _Quantity(
                 base=gap(*(self.base[side][name] for side in SIDES)),
                 floating=is_floating(array),
-                noise={side: gap(self.base[side][name], again[side][name]).absolute for side in SIDES},
+                noise={side: noise[side][name] for side in SIDES},
                 error=dict.fromkeys(SIDES, 0.0),
                 least=dict.fromkeys(SIDES, np.inf),
             )
@@ -163,12 +173,20 @@ class _Comparison:
 
     def _run(self, inputs: Arrays, dtype: str) -> dict[str, Arrays]:
         """What both sides compute, each from its own copy: neither can change what the other is given."""
+        return {side: self._run_side(side, inputs, dtype) for side in self.sides}
+
+    def _run_side(self, side: str, inputs: Arrays, dtype: str) -> Arrays:
+        outputs = dict(self.sides[side]({n: a.copy() for n, a in inputs.items()}, dtype))
+        # One by one, since the outputs of a large model are large.
+        return {name: np.array(outputs.pop(name)) for name in tuple(outputs)}
+
+    def _noise_of(self, side: str) -> dict[str, float]:
+        """How far a side is from itself, run twice, by quantity."""
+        again = self._run_side(side, self.at, self.higher)
         return {
-            side: {
-                name: np.array(output)
-                for name, output in function({n: a.copy() for n, a in inputs.items()}, dtype).items()
-            }
-            for side, function in self.sides.items()
+            name: gap(array, again[name]).absolute
+            for name, array in self.base[side].items()
+            if name not in self.unlike
         }
 
     def _attempt(self, inputs: Arrays, dtype: str | None) -> Outputs | None:
@@ -236,6 +254,7 @@ class _Comparison:
                 result = (lower or upper)[side].get(name, upper[side][name])
                 quantity.seen.setdefault(side, set()).add(sha256(result.tobytes()).digest())
                 quantity.response = _larger(quantity.response, upper[side][name], self.base[side][name])
+                quantity.moves = max(quantity.moves, quantity.response)
                 if lower and name in readable:
                     error = gap(lower[side][name], upper[side][name]).absolute
                     if np.isfinite(error):
@@ -314,7 +333,7 @@ class _Comparison:
     def _excess(self, name: str, quantity: _Quantity, budget: float) -> tuple[Word, Reason, str, float]:
         """What a difference beyond its budget is: word, reason, the side it lies with, and the budget."""
         parted = list(islice(self._parted(name, budget), CONFIRMED))
-        if not self.drawn or (len(parted) < CONFIRMED and None in (o for _, o in self.neighbours)):
+        if not self.drawn or (len(parted) < CONFIRMED and any(n.raised for n in self.neighbours)):
             return "undecided", "no neighbour", "", budget
         if not parted:
             return *self._isolated(quantity), "", budget
@@ -339,18 +358,33 @@ class _Comparison:
         """The neighbours at which the sides are further apart than ``budget``, and how far."""
         for index in range(POINTS):
             if index == len(self.neighbours):
-                # All their bits are used: with few, the higher precision would be exact.
-                inputs = self._moved(self.at, self.lower, off_zero=True)
-                self.neighbours.append((inputs, self._probe(inputs)))
-            outputs = self.neighbours[index][1]
-            if outputs is not None:
-                apart = gap(*(outputs[side][name] for side in SIDES)).absolute
-                if apart > budget:
-                    yield index, apart
+                self.neighbours.append(self._neighbour())
+            apart = self.neighbours[index].apart.get(name, 0.0)
+            if apart > budget:
+                yield index, apart
 
-    def _moved(self, inputs: Arrays, dtype: str | None = None, *, off_zero: bool = False) -> Arrays:
+    def _neighbour(self) -> _Neighbour:
+        """One more point at which the sides may part."""
+        state = self.random.bit_generator.state
+        outputs = self._probe(self._beside())
+        if outputs is None:
+            return _Neighbour(state, {}, raised=True)
+        for name, quantity in self.quantities.items():
+            for side in SIDES:
+                quantity.moves = _larger(quantity.moves, outputs[side][name], self.base[side][name])
+        return _Neighbour(
+            state, {n: gap(*(outputs[side][n] for side in SIDES)).absolute for n in self.quantities}
+        )
+
+    def _beside(self, state: Mapping[str, Any] | None = None) -> Arrays:
+        """The inputs at a neighbour; at the one that was drawn in a state, if there is one."""
+        # All their bits are used: with few, the higher precision would be exact.
+        random = self.random if state is None else _drawn(state)
+        return moved(self.at, RADIUS, self.lower or self.higher, random, off_zero=True)
+
+    def _moved(self, inputs: Arrays, dtype: str | None = None) -> Arrays:
         """Every entry moved at random, by at most RADIUS units roundoff of ``dtype``."""
-        return moved(inputs, RADIUS, dtype or self.higher, self.random, off_zero=off_zero)
+        return moved(inputs, RADIUS, dtype or self.higher, self.random)
 
     def _isolated(self, quantity: _Quantity) -> tuple[Word, Reason]:
         """What a difference is that exists at the given inputs and at none of their neighbours."""
@@ -367,18 +401,46 @@ class _Comparison:
 
     def _response(self, name: str, index: int) -> float:
         """How far a side moves, at most, when the last bit of its inputs does."""
-        inputs, outputs = self.neighbours[index]
-        if index not in self.nudges:
-            self.nudges[index] = [self._probe(self._moved(inputs)) for _ in range(2)]
-        return max(
-            (
-                gap(nudged[side][name], outputs[side][name]).absolute
-                for nudged in self.nudges[index]
-                for side in SIDES
-                if nudged is not None and outputs is not None
-            ),
-            default=np.inf,
-        )
+        neighbour = self.neighbours[index]
+        if neighbour.responses is None:
+            neighbour.responses = self._responses(neighbour)
+        return neighbour.responses.get(name, np.inf)
+
+    def _responses(self, neighbour: _Neighbour) -> dict[str, float]:
+        """The same of all quantities, one side after the other: both would be much to be held at a time."""
+        inputs, states = self._beside(neighbour.state), list[Mapping[str, Any]]()
+        for _ in range(2):
+            states.append(self.random.bit_generator.state)
+            self._moved(inputs)
+        left, right = ([*self._nudged(side, inputs, states)] for side in SIDES)
+        both = [(a, b) for a, b in zip(left, right, strict=True) if a is not None and b is not None]
+        return {n: max(m[n] for moves in both for m in moves) for n in self.quantities} if both else {}
+
+    def _nudged(
+        self, side: str, inputs: Arrays, states: Iterable[Mapping[str, Any]]
+    ) -> Iterator[dict[str, float] | None]:
+        """How far a side moves with the last bit, by quantity; None where it raises or returns others."""
+        there = self._attempt_side(side, inputs)
+        for state in states:
+            yield self._gaps(
+                there, self._attempt_side(side, moved(inputs, RADIUS, self.higher, _drawn(state)))
+            )
+
+    def _gaps(self, there: Arrays | None, nudged: Arrays | None) -> dict[str, float] | None:
+        if there is None or nudged is None:
+            return None
+        return {name: gap(nudged[name], there[name]).absolute for name in self.quantities}
+
+    def _attempt_side(self, side: str, inputs: Arrays) -> Arrays | None:
+        """What one side computes in the higher precision, if that can be compared with what is known."""
+        try:
+            outputs = self._run_side(side, inputs, self.higher)
+        except Exception as error:  # noqa: BLE001  (whatever a side may raise)
+            self.failure = self.failure or f"{type(error).__name__}: {error}"
+            return None
+        known = self.base[side]
+        same = all(n in outputs and outputs[n].shape == known[n].shape for n in self.quantities)
+        return outputs if same else None
 
     def _lines(self, moving: str = "") -> Lines:
         """Lines along which one input moves; all of them without a name."""
@@ -395,6 +457,8 @@ class _Comparison:
         coarse = unit_roundoff(self.lower) * quantity.base.scale
         if quantity.base.absolute > SAFETY * max(*quantity.error.values(), self.chain * coarse):
             return "", ""  # too large for a rounding error of the lower precision
+        if quantity.base.absolute > SAFETY**2 * quantity.moves:
+            return "", ""  # steps of that size are between the neighbours too
         for side, other in (SIDES, SIDES[::-1]):
             step = self._lines().roughness(side, name)
             if step >= quantity.base.absolute / SAFETY and step > SAFETY**2 * self._lines().roughness(
@@ -416,7 +480,9 @@ class _Comparison:
         # Finer than the lower precision nothing but the higher one makes noise.
         third = (lines.fine - lines.coarse) // 3
         between = range(lines.coarse + third, lines.fine - third + 1, 2)
-        noise = max(lines.steady(side, name, between, least) for side in SIDES)
+        # Noise of that size is between the neighbours too, which are further away than these lines are long.
+        seen = least <= SAFETY * quantity.moves
+        noise = max(lines.steady(side, name, between, least) for side in SIDES) if seen else 0.0
         # Coarser, a precision leak does so too, and is told by noise that does not shrink about half of the
         # way from one precision to the other. What the lower one has no bit of, it cannot tell.
         credible = {
@@ -535,6 +601,13 @@ class _Comparison:
             if needed < min(lost, below.scale / 2) < np.inf and SAFETY * apart < self.ratio * lost:
                 return culprit
         return ""
+
+
+def _drawn(state: Mapping[str, Any]) -> np.random.Generator:
+    """A generator in a state that one was in before."""
+    random = np.random.default_rng()
+    random.bit_generator.state = state
+    return random
 
 
 def mismatches(outputs: Mapping[str, Arrays], dtype: str) -> Iterator[tuple[str, Finding]]:

@@ -11,7 +11,7 @@ other.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from heapq import heapify, heappop, heappush
 from itertools import product
 from typing import Any, Literal, Protocol
@@ -20,10 +20,10 @@ import numpy as np
 
 from compare.judge.trees import gap
 from compare.port.alignment import Lost, Prints, lost, mirrored, partners, prints
-from compare.port.causes import Local, cause, paddings
+from compare.port.causes import Convolution, Local, cause
 from compare.port.layout import nearest, turns
 from compare.port.mapping import SIDES, Side
-from scenarios.trace import Fingerprint, Operation, Source, Trace, fingerprint
+from scenarios.trace import Fingerprint, Operation, Source, Trace, Value, fingerprint
 
 #: No more faults than these are looked for in one pair.
 MOST_FAULTS = 32
@@ -64,7 +64,7 @@ class Recorded(Protocol):
         self,
         dtype: str,
         *,
-        want: Collection[int] = (),
+        want: Collection[int | str] = (),
         **options: Any,  # noqa: ANN401  # those that the side has
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """As the side's own ``Port.record``, with the parameters and the arguments in place."""
@@ -186,26 +186,36 @@ class Locator:
         self.replay, self.entries = replay, entries
         self.counterparts, self.differing = counterparts, differing
         self.opened: frozenset[str] = frozenset()
-        self.left, self.told = self._recorded()
-        self.right, _ = functional("float64")
-        _, kept = imperative("float64", want=[self.left.outputs[name] for name in counterparts])
-        self.outputs = {name: kept[self.left.outputs[name]] for name in counterparts}
+        self.left, self.told, self.outputs = self._recorded()
+        #: Values of the imperative side, by index.
+        self.at_hand: dict[int, np.ndarray] = {}
+        self._heard: tuple[frozenset[int], Trace, dict[str, np.ndarray]] | None = None
         self.expected = {name: fingerprint(array) for name, array in expected(self.outputs).items()}
         self.lower = functional("float32")[0]
 
-    def _recorded(self) -> tuple[Trace, Prints]:
-        """The imperative side, with the steps of what was opened."""
-        here, below = (self.sides["imperative"](d, opened=self.opened)[0] for d in ("float64", "float32"))
-        return here, prints(here, below, self.entries)
+    def _recorded(self) -> tuple[Trace, Prints, dict[str, np.ndarray]]:
+        """The imperative side, with the steps of what was opened, and its outputs."""
+        here, kept = self.sides["imperative"]("float64", want=self.counterparts.keys(), opened=self.opened)
+        below, _ = self.sides["imperative"]("float32", opened=self.opened)
+        return here, prints(here, below, self.entries), {n: kept[here.outputs[n]] for n in self.counterparts}
+
+    def heard(self, puts: Puts) -> tuple[Trace, dict[str, np.ndarray]]:
+        """The functional side with some values put in place, and its outputs; recorded once for one state."""
+        if self._heard is None or self._heard[0] != puts.keys():
+            names = [name for names in self.counterparts.values() for name in names]
+            trace, kept = self.sides["functional"]("float64", want=names, put=puts)
+            self._heard = frozenset(puts), trace, {name: kept[trace.outputs[name]] for name in names}
+        return self._heard[1:]
 
     def values(self, side: str, want: Collection[int], put: Puts | None = None) -> dict[int, np.ndarray]:
         """Values by their indices; of the functional side with some of them put in place."""
         options = {"opened": self.opened} if side == "imperative" else {"put": put or {}}
-        return self.sides[side]("float64", want=want, **options)[1]
+        return self.sides[side]("float64", want=want, told=False, **options)[1]
 
-    def _better(self, finer: Fault, fault: Fault) -> bool:
+    @staticmethod
+    def _better(finer: Fault, fault: Fault, right: Trace) -> bool:
         """Whether a fault lies upstream of another one, or says more of the same lines."""
-        if finer.ends["functional"] not in self.right.above([fault.ends["functional"]]):
+        if finer.ends["functional"] not in right.above([fault.ends["functional"]]):
             return False
         lines = [(f.imperative.source, f.functional.source) for f in (finer, fault)]
         return bool(finer.cause or not fault.cause) or lines[0] != lines[1]
@@ -216,7 +226,8 @@ class Locator:
         if opened == self.opened:
             return False
         self.opened = opened
-        self.left, self.told = self._recorded()
+        self.left, self.told, self.outputs = self._recorded()
+        self.at_hand = {}
         return len(self.left.operations) > count
 
     def faults(self) -> Iterator[Fault]:
@@ -230,7 +241,7 @@ class Locator:
                 return
             if self._open(found[0].region["imperative"]):
                 finer = _State(self, puts).search()
-                if finer is not None and self._better(finer[0], found[0]):
+                if finer is not None and self._better(finer[0], found[0], state.right):
                     found = finer
             fault, more = found
             if more.keys() <= puts.keys():
@@ -278,10 +289,7 @@ class _State:
 
     def __init__(self, locator: Locator, puts: Puts) -> None:
         self.whole, self.puts, self.left, self.told = locator, puts, locator.left, locator.told
-        names = [name for names in locator.counterparts.values() for name in names]
-        want = [locator.right.outputs[name] for name in names]
-        self.right, kept = locator.sides["functional"]("float64", want=want, put=puts)
-        outputs = {name: kept[self.right.outputs[name]] for name in names}
+        self.right, outputs = locator.heard(puts)
         wrong = locator.differing(locator.outputs, outputs)
         forward = [name for name in wrong if not name.startswith("gradients.")]
         self.phase: Phase = "forward" if forward else "backward"
@@ -405,6 +413,9 @@ class _State:
         """Values of a side by index, computed anew where they are not at hand, and kept if there is room."""
         cache = self._cache[side]
         if missing := set(wanted) - cache.keys():
+            trace = self.left if side == "imperative" else self.right
+            if sum(_bytes(value) for value in trace.values) <= _AT_HAND:
+                missing = set(range(len(trace.values))) - cache.keys()  # and none is recorded for again
             made = self.whole.values(side, missing, self.puts)
             if sum(a.nbytes for a in (*cache.values(), *made.values())) > _AT_HAND:
                 kept = {v: cache[v] for v in wanted if v in cache}
@@ -416,7 +427,7 @@ class _State:
     def _expect(self, side: str, wanted: Collection[int]) -> None:
         """Have values at hand that will be asked for, if there is room for all of them."""
         trace = self.left if side == "imperative" else self.right
-        if sum(8 * trace.values[v].print.size for v in wanted) <= _AT_HAND:
+        if sum(_bytes(trace.values[v]) for v in wanted) <= _AT_HAND:
             self._have(side, wanted)
 
     def _values(self, side: str, value: int) -> np.ndarray:
@@ -424,7 +435,7 @@ class _State:
 
     @cached_property
     def _cache(self) -> dict[str, dict[int, np.ndarray]]:
-        return {"imperative": {}, "functional": {}}
+        return {"imperative": self.whole.at_hand, "functional": {}}
 
     def _laid(self, t: int, j: int, *, turned: bool = False, again: bool = False) -> Iterator[np.ndarray]:
         """The value of ``t`` in layouts that fit ``j``, other than what is there.
@@ -559,9 +570,6 @@ class _State:
         original = _number(self.whole.values("functional", [j])[j]) if self.puts else there
         steps, given = self._steps(t, j)
         named, evidence = cause(self._local(t, j, laid, steps, given))
-        if not named or named == "padding side":
-            evidence = self._repadded(j, laid) or evidence
-            named = "padding side" if evidence else ""
         imperative, functional = self._sites(t, j)
         sides = (("imperative", self.left, self.lefts, t), ("functional", self.right, self.rights, j))
         goes_on = {
@@ -593,27 +601,6 @@ class _State:
             evidence=evidence,
         )
         return fault, puts
-
-    def _repadded(self, j: int, laid: np.ndarray) -> str:
-        """Whether another padding of a convolution on the functional side is what the other side has."""
-        if self.phase == "backward":
-            return ""
-        for v in sorted(self.right.above([j]) & self.rights.values):
-            index = self.right.values[v].operation
-            if index is None or self.right.operations[index].name != "conv_general_dilated":
-                continue
-            options: Mapping[str, Any] = self.right.operations[index].options
-            steps, needed = self._between(v, j) if v != j else ([], set[int]())
-            given = self._have("functional", needed | set(self.right.operations[index].inputs))
-            for padding in paddings(options["padding"], options["window_strides"]):
-                changed = {index: {"padding": padding}}
-                made = dict(self.whole.replay(self.right, [index, *steps], given, changed))
-                if made[j].shape == laid.shape and self._close(made[j], laid, j):
-                    return (
-                        f"padded by {padding} and not by {tuple(options['padding'])}, the functional side "
-                        "computes the same"
-                    )
-        return ""
 
     def _close(self, made: np.ndarray, laid: np.ndarray, j: int) -> bool:
         return bool(gap(_number(made), _number(laid)).absolute <= self.heard.budget[j])
@@ -671,7 +658,29 @@ class _State:
             self.phase == "backward",
             float(max(self.told.budget[t], self.heard.budget[j])),
             self._counts(t),
+            tuple(self._convolutions(j)) if self.phase == "forward" else (),
         )
+
+    def _convolutions(self, j: int) -> Iterator[Convolution]:
+        """The convolutions that a functional value is lost with."""
+        for v in sorted(self.right.above([j]) & self.rights.values):
+            index = self.right.values[v].operation
+            if index is None or self.right.operations[index].name != "conv_general_dilated":
+                continue
+            operation: Operation = self.right.operations[index]
+            told: Mapping[str, Any] = operation.options
+            yield Convolution(
+                tuple((before, after) for before, after in told["padding"]),
+                tuple(told["window_strides"]),
+                partial(self._repadded, index, v, j),
+            )
+
+    def _repadded(self, index: int, v: int, j: int, padding: object) -> np.ndarray:
+        """What the functional side computes at ``j`` where the convolution of ``v`` has another padding."""
+        steps, needed = self._between(v, j) if v != j else ([], set[int]())
+        given = self._have("functional", needed | set(self.right.operations[index].inputs))
+        changed = {index: {"padding": padding}}
+        return _number(dict(self.whole.replay(self.right, [index, *steps], given, changed))[j])
 
     def _counts(self, t: int) -> frozenset[int]:
         """Over how many entries the operations before a value went, if it was one that makes them fewer."""
@@ -754,15 +763,20 @@ class _State:
 
 
 def _occurrences(trace: Trace, value: int) -> list[int]:
-    """The values that the same operation of the same line computes, wherever it ran."""
+    """The values that the same operation of the same line computes in the same phase, wherever it ran."""
     made = trace.made_by(value)
     if made is None or not made.source.file:
         return [value]
     place = made.outputs.index(value)
+    # What is differentiated, and all operations that do it, have the line that they differentiate.
+    forward = trace.above(v for name, v in trace.outputs.items() if not name.startswith("gradients."))
     return [
         o.outputs[place]
         for o in trace.operations
-        if o.name == made.name and o.source == made.source and len(o.outputs) > place
+        if o.name == made.name
+        and o.source == made.source
+        and len(o.outputs) > place
+        and (o.outputs[place] in forward) == (value in forward)
     ]
 
 
@@ -794,6 +808,11 @@ def _site(trace: Trace, value: int, made: Operation | None) -> Site:
     if made is None:
         return Site("", told.name, Source(), (), told.shape, told.dtype)
     return Site(made.name, told.name, made.source, made.group, told.shape, told.dtype)
+
+
+def _bytes(value: Value) -> int:
+    """That a value takes in float64, at most."""
+    return 8 * value.print.size
 
 
 def _number(array: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 from functional.jaxpr.equations import CALLS, CUSTOM, FRAMEWORKS, bound, called, closed, frames
 from scenarios.sources import users_line
-from scenarios.trace import Operation, Source, Trace, Value, fingerprint
+from scenarios.trace import UNTOLD, Operation, Source, Trace, Value, fingerprint
 
 _OWN = f"{Path(__file__).parents[1] / 'port.py'}"
 
@@ -31,16 +31,19 @@ class Recorder:
 
     def __init__(
         self,
-        want: Collection[int] = (),
+        want: Collection[int | str] = (),
         put: Mapping[int, np.ndarray] | None = None,
         lines: dict[int, tuple[Source, tuple[str, ...]]] | None = None,
+        *,
+        told: bool = True,
     ) -> None:
         """Note nothing yet.
 
         Args:
-            want: indices of values of which a copy is kept in :attr:`kept`.
+            want: indices of values, and names of outputs, of which a copy is kept in :attr:`kept`.
             put: by the index of a value, what is put in its place as soon as it has been computed.
             lines: what is known already of equations: by their identity, their lines and modules.
+            told: whether values are given fingerprints.
         """
         #: By operation, what carries it out: from the arrays that it takes to those that it makes.
         self.acts: list[Act] = []
@@ -48,7 +51,7 @@ class Recorder:
         self.values: list[Value] = []
         self.operations: list[Operation] = []
         self.kept: dict[int, np.ndarray] = {}
-        self._want, self._put = frozenset(want), dict(put or {})
+        self._want, self._put, self._told = frozenset(want), dict(put or {}), told
         self._last: dict[int, list[tuple[Any, ...]]] = {}
 
     def trace(
@@ -65,6 +68,9 @@ class Recorder:
         given = [self._add(array, None, name) for array, name in zip(arrays, names, strict=True)]
         results = self._run(program, given, (), Source())
         found = {name: index for name, (_, index) in zip(outputs, results, strict=True)}
+        self.kept |= {
+            index: plain(a).copy() for n, (a, index) in zip(outputs, results, strict=True) if n in self._want
+        }
         return Trace("functional", self.values, self.operations, found)
 
     def _add(self, array: Any, operation: int | None, name: str = "") -> _Held:  # noqa: ANN401
@@ -74,7 +80,8 @@ class Recorder:
         if index in self._want:
             self.kept[index] = plain(array).copy()
         kind = str(jnp.result_type(array))
-        self.values.append(Value(name, jnp.shape(array), kind, fingerprint(plain(array)), operation))
+        mark = fingerprint(plain(array)) if self._told else UNTOLD
+        self.values.append(Value(name, jnp.shape(array), kind, mark, operation))
         return array, index
 
     def _note(
@@ -227,6 +234,8 @@ def _modules(equation: Any) -> tuple[str, ...]:  # noqa: ANN401
 
 def plain(array: Any) -> np.ndarray:  # noqa: ANN401
     """An array as NumPy has it; the bits of a key."""
-    if jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key):
+    # To ask for the kind of a dtype takes longer than to make a small array NumPy's.
+    known = isinstance(getattr(array, "dtype", None), np.dtype)
+    if not known and jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key):
         array = jax.random.key_data(array)
     return np.asarray(array)
