@@ -3,9 +3,9 @@
     python benchmarks/faults.py run [K/N]     those that were not run yet; the K-th of N parts of them
     python benchmarks/faults.py report        benchmarks/results/faults.md from what was run
 
-Each fault is planted alone, and its pair has the parameters of the honest one. What was run is left in
-benchmarks/results/faults, a line each, so that a run that was stopped goes on; without the files it begins
-anew.
+Each fault is planted alone, some in pairs, and the ports have the parameters of the honest ones. What was
+run is left in benchmarks/results/faults, a line each, so that a run that was stopped goes on; without the
+files it begins anew.
 """
 
 import json
@@ -16,6 +16,9 @@ import warnings
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import jax
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -25,7 +28,9 @@ from compare.port.check import Pair
 from compare.port.locate import Fault as Found
 from compare.port.mapping import Map
 from compare.runner import environment
-from pairs.faults import FAULTS, Fault
+from pairs.faults import FAULTS, PAIRS_OF_FAULTS, Fault
+
+Row = dict[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,6 +45,8 @@ PLACES = {
     "unseen": "said to agree",
     "raised": "raised",
 }
+WORDS = tuple(PLACES)
+GOOD = WORDS[:3]
 
 
 @cache
@@ -74,31 +81,37 @@ def place(pair: Pair, planted: Fault, found: Found) -> str:
     return "region" if line in {s.source.line for s in found.region[planted.side]} else "elsewhere"
 
 
-def tried(planted: Fault) -> dict[str, object]:
-    """Plant a fault and look for it."""
-    row: dict[str, object] = {
-        "pair": planted.pair,
-        "side": planted.side,
-        "line": pairs.line(planted),
-        "old": planted.old,
-        "new": planted.new,
-        "cause": planted.cause or "",
+def tried(planted: tuple[Fault, ...]) -> Row:
+    """Plant faults and look for them."""
+    name = planted[0].pair
+    row: Row = {
+        "pair": name,
+        "planted": [[f.side, pairs.line(f), f.old, f.new, f.cause or ""] for f in planted],
     }
     try:
-        pair = pairs.made(planted.pair, planted, by=honest(planted.pair))
-        verdict = pair.verdict("float64", locate=False)
+        pair = pairs.made(name, *planted, by=honest(name))
+        row["word"] = pair.verdict("float64", locate=False).word
         began = time.time()
-        faults = pair.faults if verdict.word == "different" else ()
-        row |= {"seconds": round(time.time() - began, 1), "faults": len(faults)}
+        faults = pair.faults if row["word"] == "different" else ()
+        row["seconds"] = round(time.time() - began, 1)
+        row["found"] = []
+        for found in faults:
+            places = [place(pair, fault, found) for fault in planted]
+            best = min(range(len(planted)), key=lambda k: WORDS.index(places[k]))
+            site = found.functional if planted[best].side == "functional" else found.imperative
+            row["found"].append([best, places[best], found.cause, found.kind, site.source.line])
     except Exception as error:  # noqa: BLE001  # it is a row of the table
-        return {**row, "place": "raised", "named": f"{type(error).__name__}: {error}"[:200]}
-    if not faults:
-        return {**row, "place": "none" if verdict.word == "different" else "unseen", "named": ""}
-    first = faults[0]
-    return {**row, "place": place(pair, planted, first), "named": first.cause, "kind": first.kind}
+        row["raised"] = f"{type(error).__name__}: {error}"[:200]
+    jax.clear_caches()
+    return row
 
 
-def read() -> list[dict[str, object]]:
+def key(row: Row) -> str:
+    """What was planted."""
+    return json.dumps([row["pair"], *(f[:1] + f[2:4] for f in row["planted"])])
+
+
+def read() -> list[Row]:
     """What was run."""
     files = sorted((RESULTS / "faults").glob("*.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
@@ -106,26 +119,60 @@ def read() -> list[dict[str, object]]:
 
 def run(part: int, parts: int) -> None:
     """Run what was not run yet."""
-    known = {(r["pair"], r["side"], r["old"], r["new"]) for r in read()}
-    mixed = list(FAULTS)
+    known = {key(row) for row in read()}
+    mixed = [*((fault,) for fault in FAULTS), *PAIRS_OF_FAULTS]
     random.Random(0).shuffle(mixed)
     (RESULTS / "faults").mkdir(parents=True, exist_ok=True)
     with (RESULTS / "faults" / f"{part}-{parts}.jsonl").open("a", encoding="utf-8") as file:
-        for fault in mixed[part::parts]:
-            if (fault.pair, fault.side, fault.old, fault.new) not in known:
-                row = tried(fault)
+        for planted in mixed[part::parts]:
+            told = [[f.side, 0, f.old, f.new] for f in planted]
+            if key({"pair": planted[0].pair, "planted": told}) not in known:
+                row = tried(planted)
                 print(row, flush=True)
                 file.write(json.dumps(row) + "\n")
                 file.flush()
 
 
+def first(row: Row) -> str:
+    """Where the first fault that is told of was found."""
+    if "raised" in row or row["word"] != "different":
+        return "raised" if "raised" in row else "unseen"
+    return row["found"][0][1] if row["found"] else "none"
+
+
+def wrong(row: Row) -> bool:
+    """Whether a cause is named that no planted fault has."""
+    causes = {cause for *_, cause in row["planted"]}
+    return any(found[2] not in {"", *causes} for found in row.get("found", ()))
+
+
+def named(row: Row) -> bool:
+    """Whether the first fault that is told of has the cause of the planted one that it is."""
+    if not row.get("found"):
+        return False
+    best, _, cause, *_ = row["found"][0]
+    return bool(cause == row["planted"][best][-1])
+
+
+def all_told(row: Row) -> bool:
+    """Whether each planted fault is told of, and where it stands."""
+    return {best for best, where, *_ in row.get("found", ()) if where in GOOD} == set(
+        range(len(row["planted"]))
+    )
+
+
+def besides(row: Row) -> bool:
+    """Whether something is told of that was not planted."""
+    return any(where not in GOOD for _, where, *_ in row.get("found", ()))
+
+
 def report() -> None:
     """Put it into one page."""
-    rows = read()
-    places = Counter(str(r["place"]) for r in rows)
-    listed = [r for r in rows if r["cause"]]
-    right = sum(r["named"] == r["cause"] for r in listed)
-    wrong = [r for r in rows if r["named"] not in {"", r["cause"]} and r["place"] != "raised"]
+    rows = sorted(read(), key=lambda r: (r["pair"], r["planted"]))
+    alone, together = ([r for r in rows if len(r["planted"]) == n] for n in (1, 2))
+    places, pairs_places = (Counter(map(first, some)) for some in (alone, together))
+    listed = [r for r in alone if r["planted"][0][-1]]
+    right = sum(map(named, listed))
     lines = [
         "# Planted faults, and where they are found",
         "",
@@ -133,24 +180,40 @@ def report() -> None:
         "",
         f"{describe.machine(environment([], [], 'cpu'))}.",
         "",
-        f"{len(rows)} of {len(FAULTS)} faults were planted, one at a time.",
+        f"{len(alone)} faults were planted alone, of {len(FAULTS)}, and {len(together)} of "
+        f"{len(PAIRS_OF_FAULTS)} pairs of them. {(places + pairs_places)['unseen']} were said to agree.",
         "",
-        "| the first fault that is told of is | faults | |",
-        "|---|---|---|",
-        *(f"| {said} | {places[word]} | {places[word] / len(rows):.1%} |" for word, said in PLACES.items()),
+        "| the first fault that is told of is | planted alone | | in pairs |",
+        "|---|---|---|---|",
+        *(
+            f"| {said} | {places[word]} | {places[word] / len(alone):.1%} | {pairs_places[word]} |"
+            for word, said in PLACES.items()
+        ),
         "",
-        f"Of {len(listed)} with a cause that can be named, {right} are named so ({right / len(listed):.1%}); "
-        f"another cause is named of {len(wrong)}.",
+        f"Of {len(listed)} with a cause that can be named, {right} are named so ({right / len(listed):.1%}). "
+        f"A cause that no planted fault has is named in {sum(map(wrong, rows))} runs. "
+        f"Of the {len(together)} pairs, both are told of in {sum(map(all_told, together))}; something that "
+        f"was not planted is told of besides in {sum(map(besides, rows))} runs.",
         "",
-        "| not at its line, or not by its cause | becomes | found | cause | named |",
-        "|---|---|---|---|---|",
+        "| pair and line | becomes | cause | told of: place, line and cause |",
+        "|---|---|---|---|",
     ]
-    for r in sorted(rows, key=lambda r: (str(r["pair"]), str(r["side"]), str(r["line"]))):
-        if r["place"] not in {"line", "caller"} or r["named"] != r["cause"]:
-            code = [f"`{str(r[key]).replace('|', chr(92) + '|')}`" for key in ("old", "new")]
-            where = f"{r['pair']}:{r['line']}"
+    for r in rows:
+        if (
+            first(r) not in GOOD
+            or not named(r)
+            or wrong(r)
+            or not all_told(r)
+            or len(r["found"]) > len(r["planted"])
+        ):
+            code = "<br>".join(f"{line} `{new}`" for _, line, _, new, _ in r["planted"])
+            causes = "<br>".join(cause for *_, cause in r["planted"])
+            told = [
+                f"{where}, {line}: {cause or 'unknown'}" for _, where, cause, _, line in r.get("found", ())
+            ]
+            said = "<br>".join(told) or r.get("raised", PLACES[first(r)])
             lines.append(
-                f"| {where} {code[0]} | {code[1]} | {PLACES[str(r['place'])]} | {r['cause']} | {r['named']} |"
+                "| " + " | ".join(c.replace("|", "\\|") for c in (r["pair"], code, causes, said)) + " |"
             )
     (RESULTS / "faults.md").write_text("\n".join(lines) + "\n", "utf-8")
     print("\n".join(lines))

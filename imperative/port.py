@@ -159,6 +159,7 @@ class Port:
         *,
         want: Collection[int | str] = (),
         opened: Collection[str] = (),
+        without: Collection[int] = (),
         told: bool = True,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """The same, with every operation written down; and copies of the values that are wanted, by index.
@@ -170,9 +171,10 @@ class Port:
             device: to compute on.
             want: indices of values, and names of outputs, of which copies are returned, by index.
             opened: names of operations of which the steps are written down too, where PyTorch knows them.
+            without: indices of values that are set to 0 as soon as they have been computed, but for views.
             told: whether values are given fingerprints.
         """
-        recorder = Recorder(want, opened, told=told)
+        recorder = Recorder(want, opened, without=without, told=told)
         _, trace = self._evaluated(parameters, arrays, dtype, device, recorder)
         assert trace is not None
         return trace, recorder.kept

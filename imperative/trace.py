@@ -42,13 +42,19 @@ class Recorder:
     """
 
     def __init__(
-        self, want: Collection[int | str] = (), opened: Collection[str] = (), *, told: bool = True
+        self,
+        want: Collection[int | str] = (),
+        opened: Collection[str] = (),
+        *,
+        without: Collection[int] = (),
+        told: bool = True,
     ) -> None:
         """Note nothing yet.
 
         Args:
             want: indices of values, and names of outputs, of which a copy is kept in :attr:`kept`.
             opened: names of operations of which the steps are noted too, where PyTorch knows them.
+            without: indices of values that are set to 0 as soon as they have been computed, but for views.
             told: whether values are given fingerprints.
         """
         self._told = told
@@ -56,7 +62,7 @@ class Recorder:
         self.values: list[Value] = []
         self.operations: list[Operation] = []
         self.kept: dict[int, np.ndarray] = {}
-        self._want = frozenset(want)
+        self._want, self._without = frozenset(want), frozenset(without)
         # By storage: the views that are known, and what was last written there.
         self._known: dict[int, dict[tuple[object, ...], int]] = {}
         self._written: dict[int, int] = {}
@@ -134,6 +140,8 @@ class Recorder:
             alias = returned.alias_info
             if alias is None or not alias.is_write:
                 for tensor in _tensors(value):
+                    if alias is None and len(self.values) in self._without:
+                        tensor.zero_()
                     outputs.append(self._add(tensor, index, ""))
                     self._lay(tensor, outputs[-1], fresh=alias is None)
         call = f"torch.ops.{function}"

@@ -26,7 +26,8 @@ class Fingerprint:
         numbers: mean, mean magnitude, root of the mean square, mean cube over mean square, largest and
             smallest of the finite entries, all in the units of the value: transposing, reshaping, permuting
             and broadcasting change none of them.
-        infinite: the shares of the entries that are +∞, −∞ and NaN.
+        infinite: the shares of the entries that are +∞, −∞ and NaN; what a mask is filled with is often the
+            largest number that there is, and counts as ∞.
         order: mean of the entries, each weighed by ±1 according to its place in row-major order.
         exact: whether rounding has no say in it: integers and booleans.
     """
@@ -45,7 +46,14 @@ class Fingerprint:
     @property
     def constant(self) -> bool:
         """Whether all entries are one number: such a value is recognised by chance."""
-        return self.size == 0 or bool(self.numbers[4] == self.numbers[5] and not any(self.infinite))
+        finite = self.numbers[4] == self.numbers[5] and not any(self.infinite)
+        return self.size == 0 or bool(finite) or 1.0 in self.infinite
+
+
+def endless(dtype: np.dtype) -> float:
+    """From which magnitude on a number stands for ∞."""
+    wide = dtype.kind == "f" and dtype.itemsize > 2  # noqa: PLR2004  # half precision has nothing to spare
+    return float(np.finfo(dtype if wide else np.float64).max) / 4
 
 
 #: Of a value that nobody will recognise.
@@ -60,13 +68,14 @@ def fingerprint(array: np.ndarray) -> Fingerprint:
 
 def _fingerprint(array: np.ndarray) -> Fingerprint:
     exact = array.dtype.kind in "biu"
+    limit = endless(array.dtype)
     if array.dtype.kind == "c":
         array = np.stack([array.real, array.imag])
     flat = np.ravel(array)
     size = flat.size
     if not size:
         return Fingerprint(0, np.zeros(6), (0.0, 0.0, 0.0), 0.0, exact)
-    chunks = [_Chunk(flat[start : start + _CHUNK]) for start in range(0, size, _CHUNK)]
+    chunks = [_Chunk(flat[start : start + _CHUNK], limit) for start in range(0, size, _CHUNK)]
     infinite = (0.0, 0.0, 0.0)
     if odd := [chunk.infinite for chunk in chunks if any(chunk.infinite)]:
         infinite = tuple(sum(shares) / size for shares in zip(*odd, strict=True))
@@ -91,13 +100,14 @@ def _fingerprint(array: np.ndarray) -> Fingerprint:
 class _Chunk:
     """What is told of neighbouring entries while the cache holds them."""
 
-    def __init__(self, entries: np.ndarray) -> None:
+    def __init__(self, entries: np.ndarray, limit: float) -> None:
         whole = flat = entries.astype(np.float64, copy=False)
         self.infinite: tuple[int, ...] = (0, 0, 0)
         square = _dot(flat, flat)
-        if not np.isfinite(square):
-            told = np.isfinite(flat)
-            self.infinite = tuple(int(bad.sum()) for bad in (flat == np.inf, flat == -np.inf, np.isnan(flat)))
+        if not square < limit * limit:
+            odd = flat >= limit, flat <= -limit, np.isnan(flat)
+            told = ~np.logical_or.reduce(odd)
+            self.infinite = tuple(int(some.sum()) for some in odd)
             whole, flat = np.where(told, flat, 0.0), flat[told]
             square = _dot(flat, flat)
         self.count = flat.size
@@ -236,6 +246,32 @@ class Trace:
             reached |= new
             waiting.extend(new)
         return reached
+
+    @cached_property
+    def forward(self) -> frozenset[int]:
+        """The values that outputs other than gradients were computed of, and these."""
+        return frozenset(
+            self.above(v for name, v in self.outputs.items() if not name.startswith("gradients."))
+        )
+
+    def alike(self, value: int) -> list[int]:
+        """What the same operation of the same line computes in the same phase, wherever it ran.
+
+        What is differentiated, and the operations that do it, have the same line.
+        """
+        made = self.made_by(value)
+        if made is None or not made.source.file:
+            return [value]
+        place, forward = made.outputs.index(value), value in self.forward
+        outputs = (o.outputs[place] for o in self._lines[made.name, made.source] if len(o.outputs) > place)
+        return [v for v in outputs if (v in self.forward) == forward]
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, Source], Sequence[Operation]]:
+        found: dict[tuple[str, Source], list[Operation]] = {}
+        for operation in self.operations:
+            found.setdefault((operation.name, operation.source), []).append(operation)
+        return found
 
     def made_by(self, value: int) -> Operation | None:
         """The operation that computed a value."""

@@ -70,10 +70,11 @@ def prints(trace: Trace, lower: Trace | None, entries: int) -> Prints:
         ratio = unit / unit_roundoff("float32")
         budget = SAFETY * np.maximum(ratio * error, np.sqrt(max(entries, 1)) * unit * scale)
     exact = np.array([p.exact for p in told], bool)
-    noise = ~exact & (budget >= scale)
+    infinite = np.array([p.infinite for p in told]).reshape(len(told), -1)
+    noise = ~exact & (budget >= scale) & ~infinite.any(axis=1)  # a mask is 0 and -inf
     return Prints(
         numbers,
-        np.array([p.infinite for p in told]).reshape(len(told), -1),
+        infinite,
         (np.array([p.constant for p in told], bool) & ~_telling(trace)) | noise,
         np.where(exact, 0.0, budget),
     )

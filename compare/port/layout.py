@@ -6,6 +6,7 @@ from itertools import permutations
 import numpy as np
 
 from compare.judge.trees import gap
+from scenarios.trace import endless
 
 #: Of more axes than this not every order is tried.
 _MOST_AXES = 5
@@ -39,6 +40,16 @@ def _mergeable(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
     return ends[0] <= ends[1] or ends[1] <= ends[0]
 
 
+def apart(left: np.ndarray, right: np.ndarray) -> float:
+    """The largest difference of two arrays of numbers, where what stands for ∞ is ∞."""
+    return gap(_endless(left), _endless(right)).absolute
+
+
+def _endless(array: np.ndarray) -> np.ndarray:
+    far = np.abs(array) >= endless(array.dtype) if array.dtype.kind == "f" else np.zeros(1, bool)
+    return np.where(far, np.copysign(np.inf, array), array) if far.any() else array
+
+
 def turns(array: np.ndarray, like: np.ndarray, budget: float) -> list[tuple[int, ...]]:
     """The orders of its axes in which no entry of an array is further from another one than ``budget``."""
     if array.ndim != like.ndim or array.ndim > _MOST_AXES:
@@ -46,8 +57,7 @@ def turns(array: np.ndarray, like: np.ndarray, budget: float) -> list[tuple[int,
     return [
         axes
         for axes in permutations(range(array.ndim))
-        if tuple(array.shape[a] for a in axes) == like.shape
-        and gap(array.transpose(axes), like).absolute <= budget
+        if tuple(array.shape[a] for a in axes) == like.shape and apart(array.transpose(axes), like) <= budget
     ]
 
 

@@ -9,11 +9,11 @@ other.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from heapq import heapify, heappop, heappush
-from itertools import product
+from itertools import islice, product
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -21,12 +21,16 @@ import numpy as np
 from compare.judge.trees import gap
 from compare.port.alignment import Lost, Prints, lost, mirrored, partners, prints
 from compare.port.causes import Convolution, Local, cause
-from compare.port.layout import nearest, turns
+from compare.port.layout import apart, nearest, turns
 from compare.port.mapping import SIDES, Side
+from scenarios.port import of_float
 from scenarios.trace import Fingerprint, Operation, Source, Trace, Value, fingerprint
 
 #: No more faults than these are looked for in one pair.
 MOST_FAULTS = 32
+
+#: So many in a row that follow from others end the search of the backward.
+_FOLLOWING = 3
 
 #: No more operations than these after a root are tried on either side.
 _REACH = 24
@@ -36,6 +40,9 @@ _LAYOUTS, _MORE_LAYOUTS = 2, 6
 
 #: So many operations after a value are carried out to see whether it mends them,
 _AHEAD = 48
+
+#: and no more than these if they mend nothing,
+_SOON = 16
 
 #: and so many values that agree then prove it.
 _CONVINCED = 2
@@ -48,6 +55,9 @@ _MATRIX = 2
 
 #: So many values tell how either side orders its axes.
 _SAMPLE = 16
+
+#: What cotangents are added up by.
+_SUMS = frozenset({"add", "add_", "add_any", "prims.add"})
 
 #: Bytes of values that are kept at hand; what else is needed is computed anew.
 _AT_HAND = 2**30
@@ -134,6 +144,7 @@ class Fault:
         steps: by side, what was carried out in the region, to be carried out again.
         given: by side and index, the values that it was carried out on.
         ends: by side, the index of the value that differs.
+        takers: by side, the lines that take what goes into the region.
         cause: what makes the difference vanish when it is changed; empty if nothing that was tried does.
         evidence: what was found of it.
     """
@@ -154,6 +165,7 @@ class Fault:
     steps: Mapping[str, tuple[Operation, ...]]
     given: Mapping[str, Mapping[int, np.ndarray]]
     ends: Mapping[str, int]
+    takers: Mapping[str, frozenset[Source]]
     cause: str = ""
     evidence: str = ""
 
@@ -186,6 +198,7 @@ class Locator:
         self.replay, self.entries = replay, entries
         self.counterparts, self.differing = counterparts, differing
         self.opened: frozenset[str] = frozenset()
+        self.mended: set[str] = set()
         self.left, self.told, self.outputs = self._recorded()
         #: Values of the imperative side, by index.
         self.at_hand: dict[int, np.ndarray] = {}
@@ -233,7 +246,7 @@ class Locator:
     def faults(self) -> Iterator[Fault]:
         """All that can be told apart, in the order of the data, those of the forward first."""
         puts: Puts = {}
-        told = _Told()
+        told, following = _Told(), 0
         for _ in range(MOST_FAULTS):
             state = _State(self, puts)
             found = state.search() if state.wrong else None
@@ -244,11 +257,14 @@ class Locator:
                 if finer is not None and self._better(finer[0], found[0], state.right):
                     found = finer
             fault, more = found
-            if more.keys() <= puts.keys():
-                return  # what takes this value cannot all be mended by it
             puts |= more
             if told.new(fault):
                 yield fault
+                following = 0
+            elif fault.phase == "backward":
+                following += 1
+                if following == _FOLLOWING:
+                    return
 
 
 class _Told:
@@ -257,6 +273,7 @@ class _Told:
     def __init__(self) -> None:
         self.lines: set[tuple[Source, Source]] = set()
         self.wrong: dict[Side, set[Source]] = {side: set() for side in SIDES}
+        self.shared: dict[Side, set[Source]] = {side: set() for side in SIDES}
         self.moved = False
 
     def new(self, fault: Fault) -> bool:
@@ -269,12 +286,19 @@ class _Told:
         if fault.phase == "forward":
             for side in SIDES:
                 self.wrong[side].add(lines[side])
+                self.shared[side] |= fault.takers[side]
         return new
 
     def _derived(self, fault: Fault) -> bool:
         """Whether it is what is differentiated wrongly because it is wrong."""
         if fault.phase == "forward":
             return False
+        # What is taken by the wrong operation and by others has a sum of cotangents, which is wrong for that.
+        more: dict[Kind, Side] = {"missing": "imperative", "extra": "functional"}
+        if fault.kind in more:
+            site = getattr(fault, more[fault.kind])
+            if site.operation in _SUMS and site.source in self.shared[more[fault.kind]]:
+                return True
         for place, side in enumerate(SIDES):
             sites = [*fault.region[side], getattr(fault, side)]
             if self.moved:  # what was at other places was differentiated there
@@ -289,9 +313,11 @@ class _State:
 
     def __init__(self, locator: Locator, puts: Puts) -> None:
         self.whole, self.puts, self.left, self.told = locator, puts, locator.left, locator.told
-        self.right, outputs = locator.heard(puts)
-        wrong = locator.differing(locator.outputs, outputs)
-        forward = [name for name in wrong if not name.startswith("gradients.")]
+        self.right, self.outputs = locator.heard(puts)
+        wrong = [
+            name for name in locator.differing(locator.outputs, self.outputs) if name not in locator.mended
+        ]
+        forward = [name for name in wrong if _of(name, "forward")]
         self.phase: Phase = "forward" if forward else "backward"
         self.wrong = forward or wrong
         self.heard = prints(self.right, locator.lower, locator.entries)
@@ -304,9 +330,7 @@ class _State:
         others = [self.right.outputs[n] for name in self.wrong for n in self.whole.counterparts[name]]
         # In a backward whatever led to the outputs of the forward is right, by other steps or not.
         ours, theirs = (
-            trace.above(v for name, v in trace.outputs.items() if not name.startswith("gradients."))
-            if self.phase == "backward"
-            else set[int]()
+            trace.forward if self.phase == "backward" else frozenset[int]()
             for trace in (self.left, self.right)
         )
         return (
@@ -315,7 +339,17 @@ class _State:
         )
 
     def search(self) -> tuple[Fault, Puts] | None:
-        """The first place at which the imperative side's value mends what follows, and what to put there."""
+        """The first place at which the other side's value mends what follows, and what to put there."""
+        found = self._found()
+        # What is differentiated wrongly for a fault of the forward has no share of its own.
+        if found is None or self.phase == "forward" or not self.right.forward.isdisjoint(self.puts):
+            return found
+        if not _SUMS & {found[0].imperative.operation, found[0].functional.operation}:
+            return found
+        # Where shares are added up in another order, one that only one side has is in no sum of its own.
+        return self._superfluous() or self._lacking() or found
+
+    def _found(self) -> tuple[Fault, Puts] | None:
         second: tuple[int, int, np.ndarray] | None = None
         self._expect("imperative", {t for t, _ in self._candidates})
         self._expect("functional", {v for j in self._next for v in (j, *self._next[j][1])})
@@ -324,10 +358,68 @@ class _State:
                 agreeing = self._agreeing(t, j, laid)
                 if agreeing >= _CONVINCED:
                     return self._fault(*self._refined(t, j, laid))
-                if agreeing and second is None:
+                if agreeing > 0 and second is None:
                     second = t, j, laid
         # One value that agrees is weak evidence, but there is no more where the next fault follows at once.
         return None if second is None else self._fault(*self._refined(*second))
+
+    def _superfluous(self) -> tuple[Fault, Puts] | None:
+        """A share of gradients that only the functional side has: without it, what it leads to is right."""
+        for j in [v for v in self.rights.roots if v not in self.puts][:_REACH]:
+            near = [*self._forward(self.right, j, self.back), *self.right.inputs(j)]
+            beside = [int(self.back[v][0]) for v in near if len(self.back[v])]
+            operations, needed = self._ahead(j, _REPLAYED)
+            if not beside or len(operations) == _REPLAYED:
+                continue
+            there = self._have("functional", [j])[j]
+            given = {**self._have("functional", needed), j: np.zeros_like(there)}
+            made = {
+                index: fingerprint(array)
+                for index, array in self.whole.replay(self.right, operations, given)
+                if index in self._ends or index in self._rest
+            }
+            mended = [
+                self._ended(told, self._ends[index]) for index, told in made.items() if index in self._ends
+            ]
+            if (
+                mended
+                and all(mended)
+                and all(
+                    self._ended(told, self._rest[index])
+                    for index, told in made.items()
+                    if index in self._rest
+                )
+            ):
+                return self._fault(beside[0], j, given[j])
+        return None
+
+    def _lacking(self) -> tuple[Fault, Puts] | None:
+        """The other way round; nothing need be put anywhere, since all that it leads to is explained."""
+        whole = self.whole
+        ends = {name: whole.left.outputs[name] for name in whole.counterparts}
+        for t in self.lefts.roots[:_REACH]:
+            near = [*self._forward(self.left, t, self.forth), *self.left.inputs(t)]
+            beside = [int(self.forth[v][0]) for v in near if len(self.forth[v])]
+            below = {name for name in self.wrong if t in self.left.above([ends[name]])}
+            if not beside or not below:
+                continue
+            options = {"opened": whole.opened, "without": [t]}
+            _, kept = whole.sides["imperative"]("float64", want=ends.values(), told=False, **options)
+            wrong = set(whole.differing({name: kept[end] for name, end in ends.items()}, self.outputs))
+            if not wrong & below and wrong <= {*self.wrong, *whole.mended}:
+                whole.mended |= below
+                left = self._values("imperative", t)
+                return self._fault(t, beside[0], left, np.zeros_like(left))[0], {}
+        return None
+
+    @staticmethod
+    def _forward(trace: Trace, value: int, found: Sequence[np.ndarray]) -> list[int]:
+        """What is computed at the line that a value is differentiated at, as far as the other side has it."""
+        made = trace.made_by(value)
+        if made is None or not made.source.file:
+            return []
+        here = (o for o in trace.operations if o.source == made.source and o.group == made.group)
+        return [v for o in here for v in o.outputs if len(found[v]) and v in trace.forward]
 
     def _refined(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray]:
         """The first pair upstream that makes the pair agree in its turn."""
@@ -338,45 +430,61 @@ class _State:
                 (self.right, self.rights, j, self.heard.constant),
             )
         )
+        # That an operation is missing is tried last.
+        theirs = sorted(set(theirs) - self.puts.keys(), key=lambda v: (v not in self.rights.values, v))
         self._expect("imperative", ours)
-        self._expect("functional", {v for b in theirs for v in self._between(b, j)[1]}.union(theirs))
+        self._expect("functional", {v for b in theirs for v in self._between([b], j)[1]}.union(theirs))
         left = _REPLAYED
         for a, b in product(ours, theirs):
-            if (a, b) == (t, j) or not self._comparable(a, b) or not self._between(b, j)[0]:
+            known = a == t and (b == j or b not in self.rights.values)
+            if known or not self._comparable(a, b) or not self._between([b], j)[0]:
                 continue
             for put in self._laid(a, b, turned=True):
-                if self._reproduces(b, put, j, laid):
-                    return self._climbed(a, b, put)
-                left -= len(self._between(b, j)[0])
+                for puts in self._together(a, b, put, theirs):
+                    if self._reproduces(puts, j, laid) and self._agreeing(a, b, put) >= 0:
+                        return self._climbed(a, b, put)
+                    left -= len(self._between(puts, j)[0])
             if left <= 0:
                 break
         return self._climbed(t, j, laid)
 
-    def _reproduces(self, b: int, put: np.ndarray, j: int, laid: np.ndarray) -> bool:
-        """Whether the functional side computes this value at ``j`` if that one is put at ``b``."""
-        if b == j:
+    def _together(self, a: int, b: int, put: np.ndarray, among: Collection[int]) -> Iterator[Puts]:
+        """A value to be put, alone and with those of the other times that its line has run.
+
+        Where both factors of a product are wrong neither of them alone mends it.
+        """
+        yield {b: put}
+        beside = {v: other for v, other in self._elsewhere(a, b).items() if v in among}
+        if beside:
+            yield {b: put, **beside}
+
+    def _reproduces(self, puts: Puts, j: int, laid: np.ndarray) -> bool:
+        """Whether the functional side computes this value at ``j`` if those are put in their places."""
+        if j in puts:
             return False
-        steps, needed = self._between(b, j)
+        steps, needed = self._between(puts, j)
         if not steps:
             return False
-        given = {**self._have("functional", needed), b: put}
+        given = {**self._have("functional", needed), **puts}
         made = dict(self.whole.replay(self.right, steps, given))
         return self._close(made[j], laid, j)
 
-    def _between(self, b: int, j: int) -> tuple[list[int], set[int]]:
-        """The operations that lead from one functional value to another one, and what they take besides."""
-        if (b, j) not in self._ways:
-            above, reached, steps = self.right.above([j]), {b}, list[int]()
+    def _between(self, starts: Iterable[int], j: int) -> tuple[list[int], set[int]]:
+        """The operations that lead from functional values to another one, and what they take besides."""
+        key = frozenset(starts), j
+        if key not in self._ways:
+            above, reached, steps = self.right.above([j]), set(key[0]), list[int]()
             for index, operation in enumerate(self.right.operations):
-                if reached.intersection(operation.inputs) and above.intersection(operation.outputs):
-                    reached |= set(operation.outputs)
+                made = set(operation.outputs)
+                if reached.intersection(operation.inputs) and made & above and not made & key[0]:
+                    reached |= made
                     steps.append(index)
             needed = {v for index in steps for v in self.right.operations[index].inputs} - reached
-            self._ways[b, j] = (steps, needed) if j in reached else ([], set())
-        return self._ways[b, j]
+            self._ways[key] = (steps, needed) if j in reached else ([], set())
+        return self._ways[key]
 
     @cached_property
-    def _ways(self) -> dict[tuple[int, int], tuple[list[int], set[int]]]:
+    def _ways(self) -> dict[tuple[frozenset[int], int], tuple[list[int], set[int]]]:
         return {}
 
     def _climbed(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray]:
@@ -385,24 +493,22 @@ class _State:
             return t, j, laid
         for a in self.left.inputs(t):
             for b in self.right.inputs(j):
-                for put in self._laid(a, b, again=True) if b in self.forth[a] else ():
-                    if self._reproduces(b, put, j, laid):
+                for put in self._laid(a, b, again=True) if b in self.forth[a] and b not in self.puts else ():
+                    if self._reproduces({b: put}, j, laid):
                         return self._climbed(a, b, put)
         return t, j, laid
 
     @cached_property
     def _candidates(self) -> list[tuple[int, int]]:
         """Pairs of values of one size, those first that are earliest on the imperative side."""
-        roots = self.rights.roots
-        chains = sorted({v for root in roots for v in list(self.rights.chain(root))[:_REACH]})
+        ours, chains = (
+            sorted({v for root in missing.roots for v in islice(missing.chain(root), _REACH)})
+            for missing in (self.lefts, self.rights)
+        )
         edges = sorted(v for v in self.rights.boundary if not self.heard.constant[v])
-        return [
-            (t, j)
-            for root in self.lefts.roots
-            for t in list(self.lefts.chain(root))[:_REACH]
-            for j in (*edges, *chains)
-            if self._comparable(t, j)
-        ]
+        # What takes a value that was put already cannot all be mended by another one.
+        chains, edges = ([v for v in some if v not in self.puts] for some in (chains, edges))
+        return [(t, j) for t in ours for j in (*chains, *edges) if self._comparable(t, j)]
 
     def _comparable(self, t: int, j: int) -> bool:
         """Whether one value can stand in the place of the other."""
@@ -443,22 +549,29 @@ class _State:
         Args:
             t: on the imperative side.
             j: on the functional side.
-            turned: whether its reciprocal is tried too.
+            turned: whether its reciprocal, or what is true where it is not, is tried too.
             again: whether others are tried where one of them is what is there.
         """
         value, there = self._values("imperative", t), self._values("functional", j)
         budget = max(self.told.budget[t], self.heard.budget[j])
         usual = self._usual.get(value.ndim, ()) if value.ndim == there.ndim else ()
         near: list[np.ndarray] = nearest(value, there, _MORE_LAYOUTS if turned or again else _LAYOUTS, usual)
-        other = [laid for laid in near if gap(laid, there).absolute > budget]
+        other = [laid for laid in near if apart(laid, there) > budget]
         if other if again else len(other) == len(near):
             near = other
             kind = self._have("functional", [j])[j].dtype
-            if turned and value.dtype.kind == "f" and np.all(value):
-                near += nearest(1 / value, there, 1)
+            if turned:
+                near += [laid for laid in self._turned(t, there) if apart(laid, there) > budget]
             yield from (
                 put for laid in near if np.array_equal(put := laid.astype(kind), laid, equal_nan=True)
             )
+
+    def _turned(self, t: int, there: np.ndarray) -> list[np.ndarray]:
+        """What the functional side may have for a value: a factor for a divisor, what is kept for a mask."""
+        value = self._values("imperative", t)
+        if self.left.values[t].dtype == "bool":
+            return nearest(1 - value, there, 1)
+        return nearest(1 / value, there, 1) if value.dtype.kind == "f" and np.all(value) else []
 
     @cached_property
     def _usual(self) -> dict[int, list[tuple[int, ...]]]:
@@ -490,35 +603,44 @@ class _State:
     def _agreeing(self, t: int, j: int, laid: np.ndarray) -> int:
         """How much of what the functional side computes of this is what the imperative side goes on with.
 
-        No more than ``_CONVINCED`` are counted; an output that becomes right is as good, and a value that
-        becomes wrong makes it none.
+        An output that becomes right counts for ``_CONVINCED`` of them. If a value becomes wrong it is −1.
         """
         below, after = self.lefts.below(t), self.rights.below(j)
         mark, budget = self.left.values[t].print, self.told.budget[t]
-        operations, needed = self._next[j]
+        operations, needed = self._next[j] if j in self._next else self._ahead(j)
         given = self._have("functional", needed)
-        if j in self._ends and self._ended(fingerprint(laid), j):
-            return _CONVINCED
-        good = 0
-        for index, array in self.whole.replay(self.right, operations, {**given, j: laid}):
+        good = _CONVINCED * (j in self._ends and self._ended(fingerprint(laid), self._ends[j]))
+        for place, (index, array) in enumerate(self.whole.replay(self.right, operations, {**given, j: laid})):
+            if place == _SOON and not good:
+                return 0
             told = fingerprint(array)
-            if index in self._ends and self._ended(told, index):
-                return _CONVINCED
+            if index in self._ends and self._ended(told, self._ends[index]):
+                good = _CONVINCED
+            if index in self._rest and not self._ended(told, self._rest[index]):
+                return -1
             if told.constant and (told.size > 1 or self.heard.constant[index]):
                 continue
             same = self.told.same(told, self.heard.budget[index])
             if index not in after:
                 if len(self.back[index]) and not same.any():
-                    return 0
+                    return -1
             elif not _alike(told, mark, budget) and any(p in below for p in np.flatnonzero(same)):
                 good += 1
-                if good == _CONVINCED:
-                    break
         return good
 
     @cached_property
     def _ends(self) -> dict[int, tuple[Fingerprint, float]]:
         """What functional outputs that differ should be, and how far rounding may move them."""
+        return self._marks(self.wrong)
+
+    @cached_property
+    def _rest(self) -> dict[int, tuple[Fingerprint, float]]:
+        """The same for those that do not."""
+        return self._marks(
+            [name for name in self.whole.counterparts if _of(name, self.phase) and name not in self.wrong]
+        )
+
+    def _marks(self, names: Collection[str]) -> dict[int, tuple[Fingerprint, float]]:
         return {
             self.right.outputs[name]: (
                 self.whole.expected[name],
@@ -527,14 +649,15 @@ class _State:
                     float(self.heard.budget[self.right.outputs[name]]),
                 ),
             )
-            for wrong in self.wrong
+            for wrong in names
             for name in self.whole.counterparts[wrong]
             if name in self.whole.expected
         }
 
-    def _ended(self, told: Fingerprint, index: int) -> bool:
-        """Whether an output has become what it should be."""
-        mark, budget = self._ends[index]
+    @staticmethod
+    def _ended(told: Fingerprint, end: tuple[Fingerprint, float]) -> bool:
+        """Whether an output is what it should be."""
+        mark, budget = end
         placed = abs(told.order - mark.order) <= budget
         return _alike(told, mark, budget) and placed and (mark.size == 1 or not mark.constant)
 
@@ -543,14 +666,14 @@ class _State:
         """By value that may be mended, the next operations that depend on it, and what else they take."""
         return {j: self._ahead(j) for j in dict.fromkeys(j for _, j in self._candidates)}
 
-    def _ahead(self, j: int) -> tuple[list[int], set[int]]:
+    def _ahead(self, j: int, most: int = _AHEAD) -> tuple[list[int], set[int]]:
         """The next operations that depend on a value, and what they take besides."""
         reached, needed = {j}, set[int]()
         steps: list[int] = []
         waiting = list(self.right.consumers[j])
         heapify(waiting)
         seen = set(waiting)
-        while waiting and len(steps) < _AHEAD:
+        while waiting and len(steps) < most:
             index = heappop(waiting)
             operation = self.right.operations[index]
             steps.append(index)
@@ -563,14 +686,24 @@ class _State:
                         heappush(waiting, later)
         return steps, needed - reached
 
-    def _fault(self, t: int, j: int, put: np.ndarray) -> tuple[Fault, Puts]:
-        there, laid = self._values("functional", j), _number(put)
+    def _fault(self, t: int, j: int, put: np.ndarray, there: np.ndarray | None = None) -> tuple[Fault, Puts]:
+        before = self.puts if there is None else {}
+        there, laid = self._values("functional", j) if there is None else there, _number(put)
         puts = {j: put, **self._elsewhere(t, j)}
         kind = self._kind(t, j)
-        original = _number(self.whole.values("functional", [j])[j]) if self.puts else there
+        original = _number(self.whole.values("functional", [j])[j]) if before else there
         steps, given = self._steps(t, j)
-        named, evidence = cause(self._local(t, j, laid, steps, given))
+        named, evidence = cause(self._local(t, j, laid, there, steps, given))
         imperative, functional = self._sites(t, j)
+        region = {
+            "imperative": self._region(self.left, self.lefts, t),
+            "functional": self._region(self.right, self.rights, j),
+        }
+        if named == "padding side":  # which may be an operation of its own, and other lines say by how much
+            imperative, functional = (
+                next((site for site in region[side] if "pad" in site.operation), named_site)
+                for side, named_site in (("imperative", imperative), ("functional", functional))
+            )
         sides = (("imperative", self.left, self.lefts, t), ("functional", self.right, self.rights, j))
         goes_on = {
             side: site
@@ -583,10 +716,7 @@ class _State:
             imperative=imperative,
             functional=functional,
             goes_on=goes_on,
-            region={
-                "imperative": self._region(self.left, self.lefts, t),
-                "functional": self._region(self.right, self.rights, j),
-            },
+            region=region,
             ancestors=self._ancestors(t),
             local=gap(laid, there).absolute,
             accumulated=gap(laid, original).absolute,
@@ -597,13 +727,14 @@ class _State:
             steps=steps,
             given=given,
             ends={"imperative": t, "functional": j},
+            takers={side: _takers(trace, given[side]) for side, trace, *_ in sides},
             cause=named,
             evidence=evidence,
         )
         return fault, puts
 
     def _close(self, made: np.ndarray, laid: np.ndarray, j: int) -> bool:
-        return bool(gap(_number(made), _number(laid)).absolute <= self.heard.budget[j])
+        return apart(_number(made), _number(laid)) <= float(self.heard.budget[j])
 
     def _kind(self, t: int, j: int) -> Kind:
         # An output that differs is lost even where the other side has its value on the way to its own.
@@ -642,16 +773,22 @@ class _State:
         t: int,
         j: int,
         laid: np.ndarray,
+        there: np.ndarray,
         steps: Mapping[str, tuple[Operation, ...]],
         given: Mapping[str, Mapping[int, np.ndarray]],
     ) -> Local:
         """What is known of a local difference; whatever is upstream of it has been made to agree."""
         made = [operation for side in steps.values() for operation in side]
-        told = [_number(array) for side in ("functional", "imperative") for array in given[side].values()]
+        told = [_number(array) for side in SIDES[::-1] for array in given[side].values()]
+        if self.phase == "backward":  # a mask, or an output that was saved, is there for what it was made of
+            for side, trace in (("functional", self.right), ("imperative", self.left)):
+                told += map(
+                    _number, self._have(side, {i for v in given[side] for i in trace.inputs(v)}).values()
+                )
         numbers = [x for operation in made for x in operation.options.values() if isinstance(x, float)]
         return Local(
             laid,
-            self._values("functional", j),
+            there,
             tuple(array for array in told if array.size > 1),
             (*numbers, *(float(array.ravel()[0]) for array in told if array.size == 1)),
             frozenset(o.name for o in (*made, self.left.made_by(t), self.right.made_by(j)) if o is not None),
@@ -659,7 +796,21 @@ class _State:
             float(max(self.told.budget[t], self.heard.budget[j])),
             self._counts(t),
             tuple(self._convolutions(j)) if self.phase == "forward" else (),
+            wide=self._widened(j, given["functional"]),
         )
+
+    def _widened(self, j: int, given: Mapping[int, np.ndarray]) -> np.ndarray | None:
+        """What the functional side computes at ``j`` where nothing of it has fewer digits than float64."""
+        made = {self.right.values[v].operation for v in self.right.above([j]) & self.rights.values}
+        region = sorted(k for k in made if k is not None)
+        changed = {k: wide for k in region if (wide := _wide(self.right.operations[k].options))}
+        if not changed:
+            return None
+        whole = {v: a.astype(np.float64) if of_float(a) else a for v, a in given.items()}
+        try:
+            return _number(dict(self.whole.replay(self.right, region, whole, changed))[j])
+        except TypeError:  # of an operation that takes one dtype only
+            return None
 
     def _convolutions(self, j: int) -> Iterator[Convolution]:
         """The convolutions that a functional value is lost with."""
@@ -677,7 +828,7 @@ class _State:
 
     def _repadded(self, index: int, v: int, j: int, padding: object) -> np.ndarray:
         """What the functional side computes at ``j`` where the convolution of ``v`` has another padding."""
-        steps, needed = self._between(v, j) if v != j else ([], set[int]())
+        steps, needed = self._between([v], j) if v != j else ([], set[int]())
         given = self._have("functional", needed | set(self.right.operations[index].inputs))
         changed = {index: {"padding": padding}}
         return _number(dict(self.whole.replay(self.right, [index, *steps], given, changed))[j])
@@ -711,9 +862,8 @@ class _State:
                 left = there or left
         return left, right
 
-    @staticmethod
     def _beginning(
-        trace: Trace, missing: Lost, value: int, found: Sequence[np.ndarray], other: Trace
+        self, trace: Trace, missing: Lost, value: int, found: Sequence[np.ndarray], other: Trace
     ) -> tuple[Site, Site | None]:
         """The first operation of a region, and what the other side computes at its line in the forward."""
         first = min(trace.above([value]) & missing.values)
@@ -721,10 +871,9 @@ class _State:
         site = _site(trace, first, made)
         if made is None or not made.source.file:
             return site, None
-        here = [o for o in trace.operations if o.source == made.source and o.group == made.group]
-        pairs = [(v, int(found[v][0])) for o in here for v in o.outputs if len(found[v])]
-        lines = [_site(other, p, other.made_by(p)) for _, p in pairs]
-        return site, next((line for line in lines if line.source.file), None)
+        beside = [int(found[v][0]) for v in self._forward(trace, first, found)]
+        lines = [_site(other, p, other.made_by(p)) for p in beside]
+        return site, next((line for line in reversed(lines) if line.source.file), None)
 
     def _region(self, trace: Trace, missing: Lost, value: int) -> tuple[Site, ...]:
         above = sorted(trace.above([value]) & missing.values)
@@ -743,8 +892,8 @@ class _State:
 
     def _elsewhere(self, t: int, j: int) -> Puts:
         """What to put in the other places that the same two lines have run, if they correspond."""
-        ours, theirs = _occurrences(self.left, t), _occurrences(self.right, j)
-        if len(ours) < 2 or len(theirs) % len(ours):  # noqa: PLR2004  # it ran once
+        ours, theirs = self.left.alike(t), self.right.alike(j)
+        if len(ours) < 2 or len(theirs) % len(ours) or (t in self.left.forward) != (j in self.right.forward):  # noqa: PLR2004  # it ran once
             return {}
         step = len(theirs) // len(ours)
         first = ours.index(t)
@@ -752,8 +901,7 @@ class _State:
         if places[0] < 0 or places[-1] >= len(theirs):
             return {}
         others = {theirs[place]: ours[k] for k, place in enumerate(places) if ours[k] > t}
-        lefts = self.whole.values("imperative", others.values())
-        rights = self.whole.values("functional", others, self.puts)
+        lefts, rights = self._have("imperative", others.values()), self._have("functional", others)
         made = {}
         for right, left in others.items():
             laid = nearest(_number(lefts[left]), _number(rights[right]), 1)
@@ -762,22 +910,9 @@ class _State:
         return made
 
 
-def _occurrences(trace: Trace, value: int) -> list[int]:
-    """The values that the same operation of the same line computes in the same phase, wherever it ran."""
-    made = trace.made_by(value)
-    if made is None or not made.source.file:
-        return [value]
-    place = made.outputs.index(value)
-    # What is differentiated, and all operations that do it, have the line that they differentiate.
-    forward = trace.above(v for name, v in trace.outputs.items() if not name.startswith("gradients."))
-    return [
-        o.outputs[place]
-        for o in trace.operations
-        if o.name == made.name
-        and o.source == made.source
-        and len(o.outputs) > place
-        and (o.outputs[place] in forward) == (value in forward)
-    ]
+def _of(name: str, phase: Phase) -> bool:
+    """Whether an output is one of this phase."""
+    return name.startswith("gradients.") == (phase == "backward")
 
 
 def _around(trace: Trace, missing: Lost, value: int) -> list[int]:
@@ -794,6 +929,12 @@ def _taker(trace: Trace, missing: Lost, value: int) -> Site | None:
             if output in missing.values:
                 return _site(trace, output, operation)
     return None
+
+
+def _takers(trace: Trace, values: Iterable[int]) -> frozenset[Source]:
+    """The lines that take values, as far as they are known."""
+    taken = (trace.operations[index].source for value in values for index in trace.consumers[value])
+    return frozenset(source for source in taken if source.file)
 
 
 def _computing(trace: Trace, missing: Lost, value: int) -> Site:
@@ -818,6 +959,17 @@ def _bytes(value: Value) -> int:
 def _number(array: np.ndarray) -> np.ndarray:
     """What is true or false is 1 or 0, as whoever multiplies by it has it."""
     return array.astype(np.float64) if array.dtype.kind == "b" else array
+
+
+def _wide(options: Mapping[str, Any]) -> dict[str, np.dtype]:
+    """The options of an equation that ask for fewer digits, asking for float64."""
+    return {
+        name: np.dtype(np.float64)
+        for name in ("new_dtype", "preferred_element_type")
+        if options.get(name) is not None
+        and of_float(np.empty(0, options[name]))
+        and options[name] != np.float64
+    }
 
 
 def _alike(told: Fingerprint, mark: Fingerprint, budget: float) -> bool:

@@ -1,0 +1,211 @@
+"""The localiser on small ports: what is put where, what is told once, and what stands for infinity."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from compare.port.check import check
+from scenarios.trace import fingerprint
+
+
+def drawn(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def found(imperative, functional, params, *args):
+    return check(imperative, functional, params, args).faults
+
+
+def lines(fault):
+    return tuple(site.source.line for site in (fault.imperative, fault.functional))
+
+
+def line(function, text):
+    """The number of the line of a function that holds ``text``."""
+    source, first = inspect.getsourcelines(function)
+    [place] = [k for k, row in enumerate(source) if text in row]
+    return first + place
+
+
+WEIGHTS = {"w": drawn(4, 4, seed=1), "v": drawn(4, 4, seed=2)}
+
+
+def left_with_a_skip(p, x):
+    h = torch.tanh(x @ p["w"])
+    h = h + torch.sin(h @ p["v"])
+    return h * h
+
+
+def right_without(p, x):
+    h = jnp.tanh(x @ p["w"])
+    h = jnp.sin(h @ p["v"])
+    return h * h
+
+
+def test_a_skip_connection_that_is_missing_is_one_fault_and_what_is_differentiated_wrongly_for_it_none():
+    [fault] = found(left_with_a_skip, right_without, WEIGHTS, drawn(3, 4))
+    assert (fault.kind, fault.phase) == ("missing", "forward")
+    assert lines(fault)[0] == line(left_with_a_skip, "h = h + torch.sin")
+
+
+def right_with_two_faults(p, x):
+    h = jnp.tanh(x @ p["w"])
+    h = jax.lax.stop_gradient(h) + 1.5 * jnp.sin(h @ p["v"])
+    return h * h
+
+
+def test_a_fault_of_the_backward_is_told_besides_one_of_the_forward():
+    first, *rest = found(left_with_a_skip, right_with_two_faults, WEIGHTS, drawn(3, 4))
+    assert (first.phase, first.cause) == ("forward", "constant factor")
+    assert lines(first)[1] == line(right_with_two_faults, "stop_gradient")
+    assert {fault.phase for fault in rest} <= {"backward"}
+
+
+def burgers(p, x, stop):
+    x = x.clone().requires_grad_()
+    u = torch.tanh(torch.tanh(x @ p["w"]) @ p["v"])
+    (slope,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+    return stop(u) * slope
+
+
+def left_detached(p, x):
+    with torch.enable_grad():
+        return burgers(p, x, torch.detach)
+
+
+def left_whole(p, x):
+    with torch.enable_grad():
+        return burgers(p, x, torch.clone)
+
+
+def solution(p, x):
+    return jnp.tanh(jnp.tanh(x @ p["w"]) @ p["v"])
+
+
+def right_whole(p, x):
+    u, pull = jax.vjp(lambda x: solution(p, x), x)
+    return u * pull(jnp.ones_like(u))[0]
+
+
+def right_stopped(p, x):
+    u, pull = jax.vjp(lambda x: solution(p, x), x)
+    return jax.lax.stop_gradient(u) * pull(jnp.ones_like(u))[0]
+
+
+@pytest.mark.parametrize(
+    ("imperative", "functional", "kind", "where"),
+    [
+        (left_detached, right_whole, "extra", line(right_whole, "return u")),
+        (left_whole, right_stopped, "missing", line(right_stopped, "stop_gradient")),
+    ],
+)
+def test_a_share_of_the_gradients_that_one_side_lacks_is_found_wherever_the_other_adds_it(
+    imperative, functional, kind, where
+):
+    [fault] = found(imperative, functional, WEIGHTS, drawn(3, 4))
+    assert (fault.kind, fault.phase, fault.cause) == (kind, "backward", "")
+    assert lines(fault) == (line(burgers, "return stop"), where)
+
+
+def left_masked(p, x):
+    scores = x @ p["w"]
+    later = torch.ones(4, 4, dtype=torch.bool).triu(2)
+    scores = scores.masked_fill(later, -torch.inf)
+    return torch.softmax(scores, dim=-1) @ p["v"]
+
+
+def right_masked(p, x):
+    scores = x @ p["w"]
+    kept = jnp.tril(jnp.ones((4, 4), bool))
+    scores = jnp.where(kept, scores, jnp.finfo(x.dtype).min)
+    return jax.nn.softmax(scores, axis=-1) @ p["v"]
+
+
+def test_a_mask_is_compared_with_what_the_other_side_keeps_and_found_where_it_is_made():
+    [fault] = found(left_masked, right_masked, WEIGHTS, drawn(4, 4))
+    assert lines(fault) == (line(left_masked, "triu"), line(right_masked, "tril"))
+
+
+def left_turned(p, x):
+    def turn(a):
+        return torch.cos(a[:, :2]) - torch.sin(a[:, 2:])
+
+    return torch.tanh(turn(x @ p["w"]) @ turn(x @ p["v"]).T)
+
+
+def right_turned(p, x):
+    def turn(a):
+        return jnp.cos(a[:, :2]) + jnp.sin(a[:, 2:])
+
+    return jnp.tanh(turn(x @ p["w"]) @ turn(x @ p["v"]).T)
+
+
+def test_a_line_that_made_both_factors_of_a_product_is_found_though_mending_one_of_them_is_not_enough():
+    [fault] = found(left_turned, right_turned, WEIGHTS, drawn(3, 4))
+    assert lines(fault) == (line(left_turned, "torch.cos"), line(right_turned, "jnp.cos"))
+    assert fault.places == 2
+
+
+def left_repeated(p, x):
+    for _ in range(3):
+        x = torch.tanh(x @ p["w"] + 1)
+    return x
+
+
+def right_repeated(p, x):
+    return jax.lax.fori_loop(0, 3, lambda _, x: jnp.tanh(x @ p["w"] + 2), x)
+
+
+def test_a_line_that_ran_several_times_is_mended_at_all_of_them_at_once():
+    [fault] = found(left_repeated, right_repeated, {"w": WEIGHTS["w"]}, drawn(3, 4))
+    assert fault.places == 3
+    assert lines(fault) == (line(left_repeated, "torch.tanh"), line(right_repeated, "fori_loop"))
+
+
+def left_kinked(p, x):
+    h = x @ p["w"]
+    return h + torch.relu(h) @ p["v"]
+
+
+def right_kinked(p, x):
+    h = x @ p["w"]
+    return h + jnp.maximum(h, 0) @ p["v"]
+
+
+def test_a_value_that_is_right_for_one_taker_is_not_put_right_for_another():
+    x = drawn(4, 4)
+    x[0] = 0
+    [fault] = found(left_kinked, right_kinked, WEIGHTS, x)
+    assert (fault.phase, fault.cause) == ("backward", "relu at zero")
+    assert lines(fault) == (line(left_kinked, "relu"), line(right_kinked, "maximum"))
+
+
+def right_coarse(p, x):
+    h = jnp.tanh(x @ p["w"]).astype(jnp.bfloat16)
+    return jnp.sum(h, axis=0).astype(x.dtype)
+
+
+def left_fine(p, x):
+    return torch.tanh(x @ p["w"]).sum(dim=0)
+
+
+def test_what_is_computed_in_fewer_digits_is_called_so_though_no_value_is_the_other_rounded():
+    [fault] = found(left_fine, right_coarse, {"w": WEIGHTS["w"]}, drawn(5, 4))
+    assert fault.cause == "precision"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_number_that_there_is_stands_for_infinity(dtype):
+    plain = np.array([[1.5, -2, 3], [0, 4, 5]], dtype)
+    filled = {
+        fill: fingerprint(np.append(plain.ravel(), np.array(fill, dtype)))
+        for fill in (-np.inf, np.finfo(dtype).min)
+    }
+    one, other = filled.values()
+    assert one.infinite == other.infinite == (0, 1 / 7, 0)
+    np.testing.assert_array_equal(one.numbers, other.numbers)
+    assert fingerprint(np.full(3, np.finfo(dtype).min)).constant
