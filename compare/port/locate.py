@@ -41,9 +41,6 @@ _LAYOUTS, _MORE_LAYOUTS = 2, 6
 #: So many operations after a value are carried out to see whether it mends them,
 _AHEAD = 48
 
-#: and no more than these if they mend nothing,
-_SOON = 16
-
 #: and so many values that agree then prove it.
 _CONVINCED = 2
 
@@ -610,9 +607,7 @@ class _State:
         operations, needed = self._next[j] if j in self._next else self._ahead(j)
         given = self._have("functional", needed)
         good = _CONVINCED * (j in self._ends and self._ended(fingerprint(laid), self._ends[j]))
-        for place, (index, array) in enumerate(self.whole.replay(self.right, operations, {**given, j: laid})):
-            if place == _SOON and not good:
-                return 0
+        for index, array in self.whole.replay(self.right, operations, {**given, j: laid}):
             told = fingerprint(array)
             if index in self._ends and self._ended(told, self._ends[index]):
                 good = _CONVINCED
