@@ -245,6 +245,12 @@ def transposed(draw, columns):
     return local((x @ w).T, (x @ w.T).T, w, x) if columns else local(x @ w, x @ w.T, x, w)
 
 
+@case("transposed weight", "with its square weight transposed", "with its square weight transposed")
+def transposed_beside_a_bias(draw):
+    x, w, bias = draw.normal(size=(3, 5)), draw.normal(size=(5, 5)), draw.normal(size=5)
+    return local(x @ w + bias, x @ w.T + bias, x, w)
+
+
 @case("transposed weight", "either side is the transpose", "either side is the transpose")
 def transposed_itself(draw):
     w = draw.normal(size=(5, 5))
@@ -342,6 +348,18 @@ def unscaled_scores(draw):
 def mean_for_sum(draw):
     x = draw.normal(size=(4, 6, 5))
     return local(x.sum(1), x.sum(1) / 6, x)
+
+
+@case("constant factor", "is 1/24 times the imperative", "is 24 times the imperative")
+def mean_for_sum_of_a_loss(draw):
+    x = draw.normal(size=(4, 6))
+    return local(x.sum(), x.sum() / 24, x)
+
+
+@case("constant factor", "is 1/24 times the imperative", "is 24 times the imperative")
+def mean_for_sum_of_a_loss_whose_terms_are_gone(draw):
+    loss = draw.normal()
+    return local(loss, loss / 24, counts=(24,))
 
 
 @case("constant factor", "is 0.3 times the imperative", "is 3.33333333 times the imperative")
@@ -501,6 +519,18 @@ def a_one_that_is_added(draw):
 def what_is_subtracted(draw):
     v = draw.random(9)
     return local(v, v - 0.01, v)
+
+
+@near
+def a_loss_that_is_any_factor_of_another_one(draw):
+    x = draw.normal(size=(4, 6))
+    return local(x.sum(), x.sum() / 23, x)
+
+
+@near
+def a_transposed_weight_and_another_bias(draw):
+    x, w = draw.normal(size=(3, 5)), draw.normal(size=(5, 5))
+    return local(x @ w + draw.normal(size=5), x @ w.T + draw.normal(size=5), x, w)
 
 
 @near

@@ -396,7 +396,9 @@ def _transposed(local: Local) -> str:
         for (one, off), (other, wrong) in (made, [(y.T, slack.T) for y, slack in made]):
             if one.shape != left.shape or local.same(one, other, off + wrong):
                 continue
-            if any(local.same(a, one, off) and local.same(b, other, wrong) for a, b, *_ in local.ways):
+            # Whatever is added to the product, such as a bias, is the same on both sides.
+            slack = off + wrong + 2 * local.budget
+            if any(local.same(a - b, one - other, slack) for a, b, *_ in local.ways):
                 return "with its square weight transposed, either side computes what the other does"
     return ""
 
@@ -493,7 +495,8 @@ def _ratio(local: Local) -> tuple[float, float]:
     # Either value may be off where it is told, and where it is tried.
     slack = (1 + abs(ratio)) * local.budget
     known = np.abs((ratio - 1) * local.left) > 2 * slack
-    if not local.same(local.right, ratio * local.left, 2 * slack) or not _several(local.left[known], slack):
+    several = _several(local.left[known], slack) or (local.left.size == 1 and bool(known.all()))
+    if not local.same(local.right, ratio * local.left, 2 * slack) or not several:
         return np.nan, np.nan
     return ratio, slack / largest + 2 * local.unit * abs(ratio)
 
@@ -596,6 +599,10 @@ def _factors(local: Local) -> Iterator[dict[float, str]]:
     A factor that is none of these may have been computed of the data.
     """
     arrays = (*local.given, local.left, local.right)
+    if local.left.size == 1:  # a single number, such as a loss, is a factor apart from any other
+        sizes = {n for n in (*local.counts, *(x.size for x in local.given)) if n > _ENOUGH}
+        yield {power: words for n in sizes for power, words in ((float(n), f"{n}"), (1 / n, f"1/{n}"))}
+        return
     counts = sorted({n for x in arrays for n in (*x.shape, x.size) if n > 1} | local.counts | {2})
     roots = {power: words for n in counts for power, words in ((n**0.5, f"√{n}"), (n**-0.5, f"1/√{n}"))}
     simple = roots | {

@@ -271,7 +271,7 @@ class _Told:
         self.lines: set[tuple[Source, Source]] = set()
         self.wrong: dict[Side, set[Source]] = {side: set() for side in SIDES}
         self.shared: dict[Side, set[Source]] = {side: set() for side in SIDES}
-        self.moved = False
+        self.moved = self.single = False
 
     def new(self, fault: Fault) -> bool:
         """Whether this is a fault of its own, and neither the same lines again nor what follows from one."""
@@ -280,6 +280,7 @@ class _Told:
         new = pair not in self.lines and not self._derived(fault)
         self.lines.add(pair)
         self.moved = self.moved or fault.kind == "another order"
+        self.single = self.single or (fault.phase == "forward" and fault.left.size == 1)
         if fault.phase == "forward":
             for side in SIDES:
                 self.wrong[side].add(lines[side])
@@ -290,6 +291,8 @@ class _Told:
         """Whether it is what is differentiated wrongly because it is wrong."""
         if fault.phase == "forward":
             return False
+        if self.single:  # such as a loss, by way of which everything is differentiated
+            return True
         # What is taken by the wrong operation and by others has a sum of cotangents, which is wrong for that.
         more: dict[Kind, Side] = {"missing": "imperative", "extra": "functional"}
         if fault.kind in more:
