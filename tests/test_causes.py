@@ -553,7 +553,7 @@ def an_epsilon_place_with_a_number_that_nobody_has(draw):
 
 @near
 def an_epsilon_place_that_rounding_hides(draw):
-    x, v = draw.normal(size=(6, 9)), draw.random((6, 1))
+    x, v = draw.normal(size=(6, 9)), draw.uniform(0.1, 1, (6, 1))
     left = x / np.sqrt(v + 1e-5)
     return replace(local(left, left + 1.2e-4, v, numbers=(1e-5,)), budget=1e-4)
 
