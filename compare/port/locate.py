@@ -365,32 +365,21 @@ class _State:
 
     def _superfluous(self) -> tuple[Fault, Puts] | None:
         """A share of gradients that only the functional side has: without it, what it leads to is right."""
+        marks = {**self._rest, **self._ends}
         for j in [v for v in self.rights.roots if v not in self.puts][:_REACH]:
-            near = [*self._forward(self.right, j, self.back), *self.right.inputs(j)]
-            beside = [int(self.back[v][0]) for v in near if len(self.back[v])]
+            beside = self._beside(self.right, j, self.back)
             operations, needed = self._ahead(j, _REPLAYED)
-            if not beside or len(operations) == _REPLAYED:
+            if beside is None or len(operations) == _REPLAYED:
                 continue
             there = self._have("functional", [j])[j]
             given = {**self._have("functional", needed), j: np.zeros_like(there)}
-            made = {
-                index: fingerprint(array)
+            right = {
+                index: self._ended(fingerprint(array), marks[index])
                 for index, array in self.whole.replay(self.right, operations, given)
-                if index in self._ends or index in self._rest
+                if index in marks
             }
-            mended = [
-                self._ended(told, self._ends[index]) for index, told in made.items() if index in self._ends
-            ]
-            if (
-                mended
-                and all(mended)
-                and all(
-                    self._ended(told, self._rest[index])
-                    for index, told in made.items()
-                    if index in self._rest
-                )
-            ):
-                return self._fault(beside[0], j, given[j])
+            if all(right.values()) and right.keys() & self._ends.keys():
+                return self._fault(beside, j, given[j])
         return None
 
     def _lacking(self) -> tuple[Fault, Puts] | None:
@@ -398,10 +387,9 @@ class _State:
         whole = self.whole
         ends = {name: whole.left.outputs[name] for name in whole.counterparts}
         for t in self.lefts.roots[:_REACH]:
-            near = [*self._forward(self.left, t, self.forth), *self.left.inputs(t)]
-            beside = [int(self.forth[v][0]) for v in near if len(self.forth[v])]
+            beside = self._beside(self.left, t, self.forth)
             below = {name for name in self.wrong if t in self.left.above([ends[name]])}
-            if not beside or not below:
+            if beside is None or not below:
                 continue
             options = {"opened": whole.opened, "without": [t]}
             _, kept = whole.sides["imperative"]("float64", want=ends.values(), told=False, **options)
@@ -409,8 +397,13 @@ class _State:
             if not wrong & below and wrong <= {*self.wrong, *whole.mended}:
                 whole.mended |= below
                 left = self._values("imperative", t)
-                return self._fault(t, beside[0], left, np.zeros_like(left))[0], {}
+                return self._fault(t, beside, left, np.zeros_like(left))[0], {}
         return None
+
+    def _beside(self, trace: Trace, value: int, found: Sequence[np.ndarray]) -> int | None:
+        """What the other side has in the place of a share of gradients that it lacks, if anything."""
+        near = (*self._forward(trace, value, found), *trace.inputs(value))
+        return next((int(found[v][0]) for v in near if len(found[v])), None)
 
     @staticmethod
     def _forward(trace: Trace, value: int, found: Sequence[np.ndarray]) -> list[int]:
