@@ -54,15 +54,14 @@ def test_a_skip_connection_that_is_missing_is_one_fault_and_what_is_differentiat
 
 def right_with_two_faults(p, x):
     h = jnp.tanh(x @ p["w"])
-    h = jax.lax.stop_gradient(h) + 1.5 * jnp.sin(h @ p["v"])
-    return h * h
+    h = jax.lax.stop_gradient(h) + jnp.sin(h @ p["v"])
+    return 1.5 * h * h
 
 
-def test_a_fault_of_the_backward_is_told_besides_one_of_the_forward():
-    first, *rest = found(left_with_a_skip, right_with_two_faults, WEIGHTS, drawn(3, 4))
+def test_a_fault_of_the_forward_is_told_before_one_of_the_backward():
+    first, *_ = found(left_with_a_skip, right_with_two_faults, WEIGHTS, drawn(3, 4))
     assert (first.phase, first.cause) == ("forward", "constant factor")
-    assert lines(first)[1] == line(right_with_two_faults, "stop_gradient")
-    assert {fault.phase for fault in rest} <= {"backward"}
+    assert lines(first)[1] == line(right_with_two_faults, "return 1.5")
 
 
 def burgers(p, x, stop):
