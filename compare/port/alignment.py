@@ -155,6 +155,15 @@ class Lost:
 
     def below(self, value: int) -> set[int]:
         """What is computed of a value."""
+        if value not in self._below:
+            self._below[value] = self._computed(value)
+        return self._below[value]
+
+    @cached_property
+    def _below(self) -> dict[int, set[int]]:
+        return {}
+
+    def _computed(self, value: int) -> set[int]:
         start = [value] if value in self.after else [v for v in self.values if value in self.trace.inputs(v)]
         reached = set(start) - {value}
         for each in start:

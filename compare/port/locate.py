@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from compare.judge.trees import gap
-from compare.port.alignment import Lost, Prints, lost, mirrored, partners, prints
+from compare.port.alignment import Lost, lost, mirrored, partners, prints
 from compare.port.causes import Convolution, Local, cause
 from compare.port.layout import apart, nearest, turns
 from compare.port.mapping import SIDES, Side
@@ -196,25 +196,33 @@ class Locator:
         self.counterparts, self.differing = counterparts, differing
         self.opened: frozenset[str] = frozenset()
         self.mended: set[str] = set()
-        self.left, self.told, self.outputs = self._recorded()
-        #: Values of the imperative side, by index.
-        self.at_hand: dict[int, np.ndarray] = {}
-        self._heard: tuple[frozenset[int], Trace, dict[str, np.ndarray]] | None = None
+        self._record()
+        self._heard: tuple[frozenset[int], Trace, dict[str, np.ndarray], dict[int, np.ndarray]] | None = None
         self.expected = {name: fingerprint(array) for name, array in expected(self.outputs).items()}
         self.lower = functional("float32")[0]
+        #: Values of the functional side where nothing was put yet, if there is room for them.
+        self.original: dict[int, np.ndarray] = {}
 
-    def _recorded(self) -> tuple[Trace, Prints, dict[str, np.ndarray]]:
-        """The imperative side, with the steps of what was opened, and its outputs."""
-        here, kept = self.sides["imperative"]("float64", want=self.counterparts.keys(), opened=self.opened)
+    def _record(self) -> None:
+        """Record the imperative side, with the steps of what was opened."""
         below, _ = self.sides["imperative"]("float32", opened=self.opened)
-        return here, prints(here, below, self.entries), {n: kept[here.outputs[n]] for n in self.counterparts}
+        want = [*self.counterparts, *_room(below)]
+        self.left, kept = self.sides["imperative"]("float64", want=want, opened=self.opened)
+        self.told = prints(self.left, below, self.entries)
+        self.outputs = {name: kept[self.left.outputs[name]] for name in self.counterparts}
+        #: Values of the imperative side, by index.
+        self.at_hand = kept
 
-    def heard(self, puts: Puts) -> tuple[Trace, dict[str, np.ndarray]]:
-        """The functional side with some values put in place, and its outputs; recorded once for one state."""
+    def heard(self, puts: Puts) -> tuple[Trace, dict[str, np.ndarray], dict[int, np.ndarray]]:
+        """The functional side with some values put in place, its outputs, and values that are at hand.
+
+        It is recorded once for one state.
+        """
         if self._heard is None or self._heard[0] != puts.keys():
             names = [name for names in self.counterparts.values() for name in names]
-            trace, kept = self.sides["functional"]("float64", want=names, put=puts)
-            self._heard = frozenset(puts), trace, {name: kept[trace.outputs[name]] for name in names}
+            trace, kept = self.sides["functional"]("float64", want=[*names, *_room(self.lower)], put=puts)
+            self._heard = frozenset(puts), trace, {name: kept[trace.outputs[name]] for name in names}, kept
+            self.original = self.original if puts else kept
         return self._heard[1:]
 
     def values(self, side: str, want: Collection[int], put: Puts | None = None) -> dict[int, np.ndarray]:
@@ -236,8 +244,7 @@ class Locator:
         if opened == self.opened:
             return False
         self.opened = opened
-        self.left, self.told, self.outputs = self._recorded()
-        self.at_hand = {}
+        self._record()
         return len(self.left.operations) > count
 
     def faults(self) -> Iterator[Fault]:
@@ -246,6 +253,9 @@ class Locator:
         told, following = _Told(), 0
         for _ in range(MOST_FAULTS):
             state = _State(self, puts)
+            if state.wrong and (more := state.following(told.wrong)):
+                puts |= more
+                continue
             found = state.search() if state.wrong else None
             if found is None:
                 return
@@ -313,7 +323,7 @@ class _State:
 
     def __init__(self, locator: Locator, puts: Puts) -> None:
         self.whole, self.puts, self.left, self.told = locator, puts, locator.left, locator.told
-        self.right, self.outputs = locator.heard(puts)
+        self.right, self.outputs, self._theirs = locator.heard(puts)
         wrong = [
             name for name in locator.differing(locator.outputs, self.outputs) if name not in locator.mended
         ]
@@ -337,6 +347,20 @@ class _State:
             lost(self.left, [bool(len(p)) for p in self.forth], self.told.constant, ends, ours),
             lost(self.right, [bool(len(p)) for p in self.back], self.heard.constant, others, theirs),
         )
+
+    def following(self, wrong: Mapping[Side, Collection[Source]]) -> Puts:
+        """What to put where lines that are wrong in the forward are differentiated, if that mends it."""
+        if self.phase == "forward":
+            return {}
+        ours = sorted(v for v in self.lefts.values if _source(self.left, v) in wrong["imperative"])
+        theirs = sorted(v for v in self.rights.values if _source(self.right, v) in wrong["functional"])
+        theirs = [v for v in theirs if v not in self.puts]
+        for t, j in product(ours, theirs):
+            if self._comparable(t, j):
+                for laid in self._laid(t, j):
+                    if self._agreeing(t, j, laid) >= _CONVINCED:
+                        return {j: laid, **self._elsewhere(t, j)}
+        return {}
 
     def search(self) -> tuple[Fault, Puts] | None:
         """The first place at which the other side's value mends what follows, and what to put there."""
@@ -513,8 +537,7 @@ class _State:
         cache = self._cache[side]
         if missing := set(wanted) - cache.keys():
             trace = self.left if side == "imperative" else self.right
-            if sum(_bytes(value) for value in trace.values) <= _AT_HAND:
-                missing = set(range(len(trace.values))) - cache.keys()  # and none is recorded for again
+            missing |= set(_room(trace)) - cache.keys()  # and none is recorded for again
             made = self.whole.values(side, missing, self.puts)
             if sum(a.nbytes for a in (*cache.values(), *made.values())) > _AT_HAND:
                 kept = {v: cache[v] for v in wanted if v in cache}
@@ -526,7 +549,7 @@ class _State:
     def _expect(self, side: str, wanted: Collection[int]) -> None:
         """Have values at hand that will be asked for, if there is room for all of them."""
         trace = self.left if side == "imperative" else self.right
-        if sum(_bytes(trace.values[v]) for v in wanted) <= _AT_HAND:
+        if _bytes(trace.values[v] for v in wanted) <= _AT_HAND:
             self._have(side, wanted)
 
     def _values(self, side: str, value: int) -> np.ndarray:
@@ -534,7 +557,7 @@ class _State:
 
     @cached_property
     def _cache(self) -> dict[str, dict[int, np.ndarray]]:
-        return {"imperative": self.whole.at_hand, "functional": {}}
+        return {"imperative": self.whole.at_hand, "functional": self._theirs}
 
     def _laid(self, t: int, j: int, *, turned: bool = False, again: bool = False) -> Iterator[np.ndarray]:
         """The value of ``t`` in layouts that fit ``j``, other than what is there.
@@ -682,7 +705,7 @@ class _State:
         there, laid = self._values("functional", j) if there is None else there, _number(put)
         puts = {j: put, **self._elsewhere(t, j)}
         kind = self._kind(t, j)
-        original = _number(self.whole.values("functional", [j])[j]) if before else there
+        original = _number(self._original(j)) if before else there
         steps, given = self._steps(t, j)
         named, evidence = cause(self._local(t, j, laid, there, steps, given))
         imperative, functional = self._sites(t, j)
@@ -724,6 +747,11 @@ class _State:
         )
         return fault, puts
 
+    def _original(self, j: int) -> np.ndarray:
+        """A functional value where nothing is put in its place."""
+        at_hand = self.whole.original
+        return at_hand[j] if j in at_hand else self.whole.values("functional", [j])[j]
+
     def _close(self, made: np.ndarray, laid: np.ndarray, j: int) -> bool:
         return apart(_number(made), _number(laid)) <= float(self.heard.budget[j])
 
@@ -756,7 +784,7 @@ class _State:
             steps[side] = tuple(trace.operations[k] for k in made if k is not None)
             inside = {v for operation in steps[side] for v in operation.outputs}
             near = {v for operation in steps[side] for v in operation.inputs} - inside
-            given[side] = self.whole.values(side, near or {value}, self.puts)
+            given[side] = self._have(side, near or {value})
         return steps, given
 
     def _local(
@@ -942,9 +970,20 @@ def _site(trace: Trace, value: int, made: Operation | None) -> Site:
     return Site(made.name, told.name, made.source, made.group, told.shape, told.dtype)
 
 
-def _bytes(value: Value) -> int:
-    """That a value takes in float64, at most."""
-    return 8 * value.print.size
+def _source(trace: Trace, value: int) -> Source:
+    """The line that computes a value, if one is known."""
+    made = trace.made_by(value)
+    return Source() if made is None else made.source
+
+
+def _bytes(values: Iterable[Value]) -> int:
+    """That values take in float64, at most."""
+    return sum(8 * value.print.size for value in values)
+
+
+def _room(trace: Trace) -> range:
+    """The indices of all values, if there is room for them to be kept at hand."""
+    return range(len(trace.values) if _bytes(trace.values) <= _AT_HAND else 0)
 
 
 def _number(array: np.ndarray) -> np.ndarray:
