@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from compare.port import locate
 from compare.port.check import check
 from scenarios.trace import fingerprint
 
@@ -50,6 +51,30 @@ def test_a_skip_connection_that_is_missing_is_one_fault_and_what_is_differentiat
     [fault] = found(left_with_a_skip, right_without, WEIGHTS, drawn(3, 4))
     assert (fault.kind, fault.phase) == ("missing", "forward")
     assert lines(fault)[0] == line(left_with_a_skip, "h = h + torch.sin")
+
+
+def left_gated(p, x):
+    h = torch.nn.functional.gelu(x @ p["w"])
+    return torch.tanh(h @ p["v"])
+
+
+def right_gated(p, x):
+    h = jax.nn.relu(x @ p["w"])
+    return jnp.tanh(h @ p["v"])
+
+
+def test_what_is_differentiated_at_a_wrong_line_is_put_right_without_a_search_for_it(monkeypatch):
+    searched = []
+    search = locate._State.search
+
+    def noted(state):
+        searched.append(state.phase)
+        return search(state)
+
+    monkeypatch.setattr(locate._State, "search", noted)
+    [fault] = found(left_gated, right_gated, WEIGHTS, drawn(3, 4))
+    assert lines(fault) == (line(left_gated, "gelu"), line(right_gated, "relu"))
+    assert set(searched) == {"forward"}
 
 
 def right_with_two_faults(p, x):

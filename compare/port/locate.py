@@ -355,11 +355,9 @@ class _State:
         ours = sorted(v for v in self.lefts.values if _source(self.left, v) in wrong["imperative"])
         theirs = sorted(v for v in self.rights.values if _source(self.right, v) in wrong["functional"])
         theirs = [v for v in theirs if v not in self.puts]
-        for t, j in product(ours, theirs):
-            if self._comparable(t, j):
-                for laid in self._laid(t, j):
-                    if self._agreeing(t, j, laid) >= _CONVINCED:
-                        return {j: laid, **self._elsewhere(t, j)}
+        for t, j, laid, agreeing in self._tried(product(ours, theirs)):
+            if agreeing >= _CONVINCED:
+                return {j: laid, **self._elsewhere(t, j)}
         return {}
 
     def search(self) -> tuple[Fault, Puts] | None:
@@ -375,17 +373,22 @@ class _State:
 
     def _found(self) -> tuple[Fault, Puts] | None:
         second: tuple[int, int, np.ndarray] | None = None
-        self._expect("imperative", {t for t, _ in self._candidates})
-        self._expect("functional", {v for j in self._next for v in (j, *self._next[j][1])})
-        for t, j in self._candidates:
-            for laid in self._laid(t, j):
-                agreeing = self._agreeing(t, j, laid)
-                if agreeing >= _CONVINCED:
-                    return self._fault(*self._refined(t, j, laid))
-                if agreeing > 0 and second is None:
-                    second = t, j, laid
+        for t, j, laid, agreeing in self._tried(self._candidates):
+            if agreeing >= _CONVINCED:
+                return self._fault(*self._refined(t, j, laid))
+            if agreeing > 0 and second is None:
+                second = t, j, laid
         # One value that agrees is weak evidence, but there is no more where the next fault follows at once.
         return None if second is None else self._fault(*self._refined(*second))
+
+    def _tried(self, pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, np.ndarray, int]]:
+        """Pairs of values of one size, in every layout, and how much agrees if one is put for the other."""
+        pairs = [pair for pair in pairs if self._comparable(*pair)]
+        self._expect("imperative", {t for t, _ in pairs})
+        self._expect("functional", {v for j in {j for _, j in pairs} for v in (j, *self._next(j)[1])})
+        for t, j in pairs:
+            for laid in self._laid(t, j):
+                yield t, j, laid, self._agreeing(t, j, laid)
 
     def _superfluous(self) -> tuple[Fault, Puts] | None:
         """A share of gradients that only the functional side has: without it, what it leads to is right."""
@@ -517,7 +520,7 @@ class _State:
 
     @cached_property
     def _candidates(self) -> list[tuple[int, int]]:
-        """Pairs of values of one size, those first that are earliest on the imperative side."""
+        """Pairs of values, those first that are earliest on the imperative side."""
         ours, chains = (
             sorted({v for root in missing.roots for v in islice(missing.chain(root), _REACH)})
             for missing in (self.lefts, self.rights)
@@ -525,7 +528,7 @@ class _State:
         edges = sorted(v for v in self.rights.boundary if not self.heard.constant[v])
         # What takes a value that was put already cannot all be mended by another one.
         chains, edges = ([v for v in some if v not in self.puts] for some in (chains, edges))
-        return [(t, j) for t in ours for j in (*chains, *edges) if self._comparable(t, j)]
+        return list(product(ours, (*chains, *edges)))
 
     def _comparable(self, t: int, j: int) -> bool:
         """Whether one value can stand in the place of the other."""
@@ -540,9 +543,9 @@ class _State:
             missing |= set(_room(trace)) - cache.keys()  # and none is recorded for again
             made = self.whole.values(side, missing, self.puts)
             if sum(a.nbytes for a in (*cache.values(), *made.values())) > _AT_HAND:
-                kept = {v: cache[v] for v in wanted if v in cache}
+                made |= {v: cache[v] for v in wanted if v in cache}
                 cache.clear()
-                return {**kept, **made}
+                return {v: made[v] for v in wanted}
             cache.update(made)
         return {v: cache[v] for v in wanted}
 
@@ -623,7 +626,7 @@ class _State:
         """
         below, after = self.lefts.below(t), self.rights.below(j)
         mark, budget = self.left.values[t].print, self.told.budget[t]
-        operations, needed = self._next[j] if j in self._next else self._ahead(j)
+        operations, needed = self._next(j)
         given = self._have("functional", needed)
         good = _CONVINCED * (j in self._ends and self._ended(fingerprint(laid), self._ends[j]))
         for index, array in self.whole.replay(self.right, operations, {**given, j: laid}):
@@ -675,12 +678,17 @@ class _State:
         placed = abs(told.order - mark.order) <= budget
         return _alike(told, mark, budget) and placed and (mark.size == 1 or not mark.constant)
 
-    @cached_property
-    def _next(self) -> dict[int, tuple[list[int], set[int]]]:
-        """By value that may be mended, the next operations that depend on it, and what else they take."""
-        return {j: self._ahead(j) for j in dict.fromkeys(j for _, j in self._candidates)}
+    def _next(self, j: int) -> tuple[list[int], set[int]]:
+        """The operations after a value by which it is proved, and what they take besides; told once."""
+        if j not in self._nexts:
+            self._nexts[j] = self._ahead(j, _AHEAD)
+        return self._nexts[j]
 
-    def _ahead(self, j: int, most: int = _AHEAD) -> tuple[list[int], set[int]]:
+    @cached_property
+    def _nexts(self) -> dict[int, tuple[list[int], set[int]]]:
+        return {}
+
+    def _ahead(self, j: int, most: int) -> tuple[list[int], set[int]]:
         """The next operations that depend on a value, and what they take besides."""
         reached, needed = {j}, set[int]()
         steps: list[int] = []
