@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from itertools import chain, count
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from functional.arrays import leave, running
 from functional.jaxpr.equations import floating
 from functional.jaxpr.record import Act, Recorder, first_used, plain
 from functional.optimizer import leave_state, made, resume
+from functional.stops import watched
 from scenarios.port import (
     Answer,
     Arguments,
@@ -69,9 +71,11 @@ class Port:
         self.valued = not any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in self._leaves.values())
         self._jitted = jax.jit(self._program)
         self._jitted_step = jax.jit(self._step, static_argnames="training")
-        self._traced: dict[tuple[Dtype, bool], Any] = {}
+        self._traced: dict[tuple[Dtype, bool, frozenset[Source]], Any] = {}
         self._lines: dict[int, tuple[Source, tuple[str, ...]]] = {}
-        self._acts: Sequence[Act] = ()
+        self._acts: WeakKeyDictionary[Trace, Sequence[Act]] = WeakKeyDictionary()
+        #: The lines at which gradients are stopped, and by what, as far as they have been traced.
+        self.stops: dict[Source, str] = {}
 
     @property
     def parameters(self) -> Arrays:
@@ -99,7 +103,9 @@ class Port:
         with running(dtype, device), again, _explained():
             given = self._entered(parameters, arrays, dtype)
             del parameters  # a large model is held no more often than it need be
-            answer = self._jitted(*given)
+            with watched() as stops:
+                answer = self._jitted(*given)
+            self.stops |= dict.fromkeys(stops, "stop_gradient")
             del given
             return Answer(*({name: _leave(tree.pop(name), dtype) for name in tuple(tree)} for tree in answer))
 
@@ -187,6 +193,7 @@ class Port:
         *,
         want: Collection[int | str] = (),
         put: Mapping[int, np.ndarray] | None = None,
+        through: Collection[Source] = (),
         forward: bool = False,
         told: bool = True,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
@@ -199,18 +206,19 @@ class Port:
             device: to compute on.
             want: indices of values, and names of outputs, of which copies are returned, by index.
             put: by the index of a value, what is put in its place as soon as it has been computed.
+            through: lines at which gradients that are stopped are let through.
             forward: whether gradients are left out.
             told: whether values are given fingerprints.
         """
         with running(dtype, device), _explained():
             given = self._entered(parameters, arrays, dtype)
-            program, shapes = self._written(given, dtype, forward=forward)
+            program, shapes = self._written(given, dtype, frozenset(through), forward=forward)
             names = [str(path[1].key) for path, _ in jax.tree.leaves_with_path(given)]
             groups = ("", "gradients.", "updates.")
             outputs = [f"{groups[path[0].idx]}{path[1].key}" for path, _ in jax.tree.leaves_with_path(shapes)]
             recorder = Recorder(want, put, self._lines, told=told)
             trace = recorder.trace(program, jax.tree.leaves(given), names, outputs)
-            self._acts = recorder.acts
+            self._acts[trace] = recorder.acts
             return trace, recorder.kept
 
     def replay(
@@ -222,10 +230,10 @@ class Port:
         device: Device = "cpu",
         options: Mapping[int, Mapping[str, object]] = MappingProxyType({}),
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Carry some operations of the last recording out again.
+        """Carry some operations of a recording out again.
 
         Args:
-            trace: that was recorded last.
+            trace: that was recorded here.
             operations: indices, in their order.
             values: that they take, by index; what they make takes the place of what is given here.
             dtype: that was computed in.
@@ -236,12 +244,10 @@ class Port:
             The index and the array of every value that is made, as soon as it is.
         """
         with running(dtype, device):
-            known: dict[int, Any] = dict(values)
+            known, acts = dict[int, Any](values), self._acts[trace]
             for index in operations:
                 operation = trace.operations[index]
-                results = self._acts[index](
-                    [known[value] for value in operation.inputs], **options.get(index, {})
-                )
+                results = acts[index]([known[value] for value in operation.inputs], **options.get(index, {}))
                 for value, array in zip(operation.outputs, results, strict=True):
                     known[value] = array
                     yield value, plain(array)
@@ -255,17 +261,33 @@ class Port:
             used = first_used(program)
             return [names[place] for place in used if names[place] in given[0]]
 
-    def _written(self, given: tuple[dict[str, Any], ...], dtype: Dtype, *, forward: bool) -> Any:  # noqa: ANN401
+    def _written(
+        self,
+        given: tuple[dict[str, Any], ...],
+        dtype: Dtype,
+        through: frozenset[Source] = frozenset(),
+        *,
+        forward: bool,
+    ) -> Any:  # noqa: ANN401
         """The jaxpr of the whole, or of its forward, and the shapes of what it returns."""
-        if (dtype, forward) not in self._traced:
+        key = dtype, forward, through
+        if key not in self._traced:
 
             def outputs(held: Mapping[str, Any], args: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
                 values, updates = self._forward({**held, **args})
                 return values, {}, updates
 
-            written = jax.make_jaxpr(outputs if forward else self._program, return_shape=True)
-            self._traced[dtype, forward] = written(*given)
-        return self._traced[dtype, forward]
+            def whole(*trees: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+                return self._program(*trees)  # a method is the same one every time, and would not be run anew
+
+            written = jax.make_jaxpr(outputs if forward else whole, return_shape=True)
+            with watched(through) as stops:
+                self._traced[key] = written(*given)
+            if not through <= stops:  # a function that was jitted is not traced again as long as it is known
+                jax.clear_caches()  # type: ignore[no-untyped-call]  # it carries no types
+                with watched(through):
+                    self._traced[key] = written(*given)
+        return self._traced[key]
 
     def _entered(self, parameters: Arrays, arrays: Arrays, dtype: Dtype) -> tuple[dict[str, Any], ...]:
         held = {**self.parameters, **parameters}

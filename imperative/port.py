@@ -26,7 +26,7 @@ from scenarios.port import (
     of_float,
     weights,
 )
-from scenarios.trace import Trace
+from scenarios.trace import Source, Trace
 from scenarios.types import Arrays, Device, Dtype, History, Result
 
 
@@ -53,6 +53,8 @@ class Port:
         self.target, self.arguments, self.loss = target, arguments, loss
         if self.module is not None:
             _refuse_dropout(self.module)
+        #: The lines at which gradients are stopped, and by what, as far as they have been recorded.
+        self.stops: dict[Source, str] = {}
 
     @property
     def parameters(self) -> Arrays:
@@ -160,6 +162,7 @@ class Port:
         want: Collection[int | str] = (),
         opened: Collection[str] = (),
         without: Collection[int] = (),
+        through: Collection[Source] = (),
         told: bool = True,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """The same, with every operation written down; and copies of the values that are wanted, by index.
@@ -172,11 +175,13 @@ class Port:
             want: indices of values, and names of outputs, of which copies are returned, by index.
             opened: names of operations of which the steps are written down too, where PyTorch knows them.
             without: indices of values that are set to 0 as soon as they have been computed, but for views.
+            through: lines at which gradients that are stopped are let through.
             told: whether values are given fingerprints.
         """
-        recorder = Recorder(want, opened, without=without, told=told)
+        recorder = Recorder(want, opened, without=without, through=through, told=told)
         _, trace = self._evaluated(parameters, arrays, dtype, device, recorder)
         assert trace is not None
+        self.stops |= recorder.stops
         return trace, recorder.kept
 
     def _evaluated(

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from os import sep
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jaxtyping
@@ -21,7 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from scenarios.sources import users_line
+from scenarios.sources import running, users_line
 from scenarios.trace import UNTOLD, Operation, Source, Taken, Trace, Value, fingerprint
 
 _OWN = str(Path(__file__).with_name("port.py"))
@@ -30,6 +29,15 @@ _FRAMEWORKS = tuple(f"{Path(str(module.__file__)).parent}{sep}" for module in (t
 _NORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"}
 
 _UNFILLED = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted"}
+
+# What stops gradients, and what the user calls it.
+_UNTAPED = "no_grad"
+_STOPS: dict[Any, str] = {
+    Tensor.detach: "detach",
+    torch.detach: "detach",
+    Tensor.data.__get__: "data",  # type: ignore[attr-defined]  # torch says that it is a tensor
+    torch._C._set_grad_enabled: _UNTAPED,  # noqa: SLF001  # what no_grad and its like call
+}
 
 # Under which a node of the tape remembers which line recorded it, within which modules.
 _LABEL = "gradtwin"
@@ -47,6 +55,7 @@ class Recorder:
         opened: Collection[str] = (),
         *,
         without: Collection[int] = (),
+        through: Collection[Source] = (),
         told: bool = True,
     ) -> None:
         """Note nothing yet.
@@ -55,9 +64,12 @@ class Recorder:
             want: indices of values, and names of outputs, of which a copy is kept in :attr:`kept`.
             opened: names of operations of which the steps are noted too, where PyTorch knows them.
             without: indices of values that are set to 0 as soon as they have been computed, but for views.
+            through: lines at which gradients that are stopped are let through.
             told: whether values are given fingerprints.
         """
-        self._told = told
+        self._told, self._through = told, frozenset(through)
+        #: The lines at which gradients are stopped, and by what.
+        self.stops: dict[Source, str] = {}
         self._opened, self._mode = frozenset(opened), _Dispatch(self)
         self.values: list[Value] = []
         self.operations: list[Operation] = []
@@ -109,8 +121,17 @@ class Recorder:
         """The line of the user's that is running, and the modules that it is a part of."""
         # A frame that is held by a name in itself would live, with all its tensors, until it is collected;
         # and inspect.stack reads the source of every frame.
-        line = users_line(_frames(sys._getframe()), _OWN, __file__, *_FRAMEWORKS)  # noqa: SLF001
+        line = users_line(running(sys._getframe()), _OWN, __file__, *_FRAMEWORKS)  # noqa: SLF001
         return line, tuple(name for _, name in self._modules)
+
+    def lets_through(self, function: Any, arguments: Sequence[Any]) -> bool:  # noqa: ANN401  # whatever torch calls
+        """Whether a function stops gradients, at a line at which they are let through."""
+        word = _STOPS.get(function)
+        if word is None or (word == _UNTAPED and arguments[0]):
+            return False
+        line, _ = self.label()
+        self.stops[line] = word
+        return line in self._through
 
     def note(self, function: Any, arguments: Sequence[Any], options: Mapping[str, Any], run: Any) -> Any:  # noqa: ANN401  # whatever torch calls
         """Run one operation and write it down."""
@@ -219,6 +240,8 @@ class _Labels(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  # whatever the function returns
+        if self.recorder.lets_through(func, args):
+            return args[0] if isinstance(args[0], Tensor) else None
         result = func(*args, **(kwargs or {}))
         waiting = [tensor.grad_fn for tensor in _tensors(result) if tensor.grad_fn is not None]
         label = self.recorder.label() if waiting else None
@@ -228,12 +251,6 @@ class _Labels(TorchFunctionMode):
                 _labels(node)[_LABEL] = label
                 waiting.extend(child for child, _ in node.next_functions if child is not None)
         return result
-
-
-def _frames(frame: FrameType | None) -> Iterator[tuple[str, int]]:
-    while frame is not None:
-        yield frame.f_code.co_filename, frame.f_lineno
-        frame = frame.f_back
 
 
 def _labels(node: Any) -> dict[str, Any]:  # noqa: ANN401  # torch says that it is a method

@@ -1,9 +1,10 @@
 """Whose line it is: of all that was running, the innermost line that the user wrote."""
 
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from os import sep
+from types import FrameType
 
 from scenarios.trace import Source
 
@@ -16,6 +17,13 @@ def libraries() -> tuple[str, ...]:
     """Where libraries are installed, Python's own among them."""
     paths = sysconfig.get_paths()
     return tuple(f"{paths[name]}{sep}" for name in ("purelib", "platlib", "stdlib", "platstdlib"))
+
+
+def running(frame: FrameType | None) -> Iterator[tuple[str, int]]:
+    """Files and lines that are running, from a frame outwards."""
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
 
 
 def users_line(frames: Iterable[tuple[str, int]], own: str, *frameworks: str) -> Source:

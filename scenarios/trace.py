@@ -262,8 +262,12 @@ class Trace:
         made = self.made_by(value)
         if made is None or not made.source.file:
             return [value]
-        place, forward = made.outputs.index(value), value in self.forward
-        outputs = (o.outputs[place] for o in self._lines[made.name, made.source] if len(o.outputs) > place)
+        return self.like(made, made.outputs.index(value), forward=value in self.forward)
+
+    def like(self, made: Operation, place: int, *, forward: bool) -> list[int]:
+        """The same of an operation, of this trace or of another one, and the place among what it makes."""
+        ran = self._lines.get((made.name, made.source), ())
+        outputs = (o.outputs[place] for o in ran if len(o.outputs) > place)
         return [v for v in outputs if (v in self.forward) == forward]
 
     @cached_property

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from jax.lax import stop_gradient  # under a name of its own nobody sees that it is called
 
 from compare.port import locate
 from compare.port.check import check
@@ -83,10 +84,15 @@ def right_with_two_faults(p, x):
     return 1.5 * h * h
 
 
-def test_a_fault_of_the_forward_is_told_before_one_of_the_backward():
-    first, *_ = found(left_with_a_skip, right_with_two_faults, WEIGHTS, drawn(3, 4))
+def test_a_gradient_that_is_stopped_is_told_after_a_fault_of_the_forward():
+    first, second = found(left_with_a_skip, right_with_two_faults, WEIGHTS, drawn(3, 4))
     assert (first.phase, first.cause) == ("forward", "constant factor")
     assert lines(first)[1] == line(right_with_two_faults, "return 1.5")
+    assert (second.kind, second.cause) == ("stopped", "gradient stopped")
+    assert lines(second) == (
+        line(left_with_a_skip, "h = h + torch.sin"),
+        line(right_with_two_faults, "stop_gradient"),
+    )
 
 
 def burgers(p, x, stop):
@@ -96,9 +102,9 @@ def burgers(p, x, stop):
     return stop(u) * slope
 
 
-def left_detached(p, x):
-    with torch.enable_grad():
-        return burgers(p, x, torch.detach)
+def left_held(p, x):
+    with torch.enable_grad():  # nothing but a detached tensor becomes an array, and it cannot be let through
+        return burgers(p, x, lambda u: torch.tensor(u.detach().numpy()))
 
 
 def left_whole(p, x):
@@ -115,16 +121,16 @@ def right_whole(p, x):
     return u * pull(jnp.ones_like(u))[0]
 
 
-def right_stopped(p, x):
+def right_held(p, x):
     u, pull = jax.vjp(lambda x: solution(p, x), x)
-    return jax.lax.stop_gradient(u) * pull(jnp.ones_like(u))[0]
+    return stop_gradient(u) * pull(jnp.ones_like(u))[0]
 
 
 @pytest.mark.parametrize(
     ("imperative", "functional", "kind", "where"),
     [
-        (left_detached, right_whole, "extra", line(right_whole, "return u")),
-        (left_whole, right_stopped, "missing", line(right_stopped, "stop_gradient")),
+        (left_held, right_whole, "extra", line(right_whole, "return u")),
+        (left_whole, right_held, "missing", line(right_held, "return stop")),
     ],
 )
 def test_a_share_of_the_gradients_that_one_side_lacks_is_found_wherever_the_other_adds_it(
@@ -133,6 +139,163 @@ def test_a_share_of_the_gradients_that_one_side_lacks_is_found_wherever_the_othe
     [fault] = found(imperative, functional, WEIGHTS, drawn(3, 4))
     assert (fault.kind, fault.phase, fault.cause) == (kind, "backward", "")
     assert lines(fault) == (line(burgers, "return stop"), where)
+
+
+SKIPPED = ["gradients.w", "gradients.args[0]"]
+ALL = ["gradients.w", "gradients.v", "gradients.args[0]"]
+
+
+def left_detached(p, x):
+    h = torch.tanh(x @ p["w"])
+    h = torch.detach(h) + torch.sin(h @ p["v"])
+    return h * h
+
+
+def left_of_data(p, x):
+    h = torch.tanh(x @ p["w"])
+    h = h.data + torch.sin(h @ p["v"])
+    return h * h
+
+
+def left_untaped(p, x):
+    h = torch.tanh(x @ p["w"])
+    with torch.no_grad():
+        skipped = h.clone()
+    h = skipped + torch.sin(h @ p["v"])
+    return h * h
+
+
+def right_with_a_skip(p, x):
+    h = jnp.tanh(x @ p["w"])
+    h = h + jnp.sin(h @ p["v"])
+    return h * h
+
+
+def right_stopped(p, x):
+    h = jnp.tanh(x @ p["w"])
+    h = jax.lax.stop_gradient(h) + jnp.sin(h @ p["v"])
+    return h * h
+
+
+@jax.jit
+def jitted(p, x):
+    h = jnp.tanh(x @ p["w"])
+    return jax.lax.stop_gradient(h) + jnp.sin(h @ p["v"])
+
+
+def right_of_jitted(p, x):
+    h = jitted(p, x)
+    return h * h
+
+
+def right_scanned(p, x):
+    def step(h, _):
+        return jax.lax.stop_gradient(h) + jnp.sin(h @ p["v"]), None
+
+    h, _ = jax.lax.scan(step, jnp.tanh(x @ p["w"]), length=3)
+    return h * h
+
+
+def left_repeated(p, x):
+    h = torch.tanh(x @ p["w"])
+    for _ in range(3):
+        h = h + torch.sin(h @ p["v"])
+    return h * h
+
+
+@pytest.mark.parametrize(
+    ("imperative", "functional", "side", "word", "where", "mended"),
+    [
+        (left_detached, right_with_a_skip, 0, "detach", line(left_detached, "torch.detach"), SKIPPED),
+        (left_of_data, right_with_a_skip, 0, "data", line(left_of_data, "h.data"), SKIPPED),
+        (left_untaped, right_with_a_skip, 0, "no_grad", line(left_untaped, "no_grad"), SKIPPED),
+        (left_with_a_skip, right_stopped, 1, "stop_gradient", line(right_stopped, "stop_gradient"), SKIPPED),
+        (
+            left_with_a_skip,
+            right_of_jitted,
+            1,
+            "stop_gradient",
+            line(jitted.__wrapped__, "stop_gradient"),
+            SKIPPED,
+        ),
+        (left_repeated, right_scanned, 1, "stop_gradient", line(right_scanned, "stop_gradient"), ALL),
+    ],
+)
+def test_a_line_that_stops_a_gradient_on_one_side_is_the_fault_and_the_cause(
+    imperative, functional, side, word, where, mended
+):
+    jitted(WEIGHTS, drawn(3, 4))  # what is known of a jitted function is not asked
+    [fault] = found(imperative, functional, WEIGHTS, drawn(3, 4))
+    assert (fault.kind, fault.phase, fault.cause) == ("stopped", "backward", "gradient stopped")
+    assert (fault.imperative, fault.functional)[side].operation == word
+    assert lines(fault)[side] == where
+    assert fault.local > 1e-3
+    assert fault.evidence == f"without {word} there, {', '.join(mended)} agree"
+
+
+def right_stopped_within(p, x):
+    u, pull = jax.vjp(lambda x: jnp.tanh(jax.lax.stop_gradient(jnp.tanh(x @ p["w"])) @ p["v"] + x), x)
+    return u * pull(jnp.ones_like(u))[0]
+
+
+def left_through(p, x):
+    with torch.enable_grad():
+        x = x.clone().requires_grad_()
+        u = torch.tanh(torch.tanh(x @ p["w"]) @ p["v"] + x)
+        (slope,) = torch.autograd.grad(u.sum(), x, create_graph=True)
+        return u * slope
+
+
+def test_a_gradient_that_is_stopped_within_the_forward_is_found_there():
+    [fault] = found(left_through, right_stopped_within, WEIGHTS, drawn(3, 4))
+    assert (fault.kind, fault.phase, fault.cause) == ("stopped", "forward", "gradient stopped")
+    assert lines(fault)[1] == line(right_stopped_within, "stop_gradient")
+    assert fault.evidence == "without stop_gradient there, output agrees"
+
+
+def right_of_two_stops(p, x):
+    h = jnp.tanh(x @ p["w"])
+    skipped = jax.lax.stop_gradient(h)
+    h = jax.lax.stop_gradient(skipped) + jnp.sin(h @ p["v"])
+    return h * h * jax.lax.stop_gradient(jnp.ones_like(h))
+
+
+def right_stopped_once(p, x):
+    h = jnp.tanh(x @ p["w"])
+    h = 1.0 * jax.lax.stop_gradient(h) + jnp.sin(h @ p["v"])
+    return jnp.tanh(h) * jax.lax.stop_gradient(h)
+
+
+def left_detached_once(p, x):
+    h = torch.tanh(x @ p["w"])
+    h = h + torch.sin(h @ p["v"])
+    return torch.tanh(h) * h.detach()
+
+
+def test_what_both_sides_stop_is_no_fault():
+    [fault] = found(left_detached_once, right_stopped_once, WEIGHTS, drawn(3, 4))
+    assert lines(fault)[1] == line(right_stopped_once, "1.0 * jax")
+
+
+def test_two_stops_of_which_one_hides_the_other_are_told_and_one_that_stops_nothing_is_not():
+    faults = found(left_with_a_skip, right_of_two_stops, WEIGHTS, drawn(3, 4))
+    assert {fault.kind for fault in faults} == {"stopped"}
+    assert [lines(fault)[1] for fault in faults] == [
+        line(right_of_two_stops, "skipped = "),
+        line(right_of_two_stops, "h = jax.lax"),
+    ]
+
+
+def left_that_needs_its_stop(p, x):
+    h = torch.tanh(x @ p["w"])
+    h = torch.tensor(h.detach().numpy()) + torch.sin(h @ p["v"])
+    return h * h
+
+
+def test_a_side_that_cannot_run_without_what_it_stops_keeps_it():
+    [fault] = found(left_that_needs_its_stop, right_with_a_skip, WEIGHTS, drawn(3, 4))
+    assert (fault.kind, fault.phase, fault.cause) == ("extra", "backward", "")
+    assert lines(fault)[1] == line(right_with_a_skip, "h = h +")
 
 
 def left_masked(p, x):

@@ -356,6 +356,7 @@ class Pair:
             {name: self._counterparts(name) for name in names.values()},
             unlike,
             self._expected,
+            {"imperative": self.left.stops, "functional": self.right.stops},
             sum(a.size for a in (*parameters.values(), *arrays.values()) if of_float(a)),
         )
         return tuple(locator.faults())

@@ -36,6 +36,7 @@ _HEADS = {
     "another order": "both sides have these entries, at other places",
     "missing": "the functional side goes on without what the imperative side does",
     "extra": "the functional side does what the imperative side does not",
+    "stopped": "one side holds a gradient back that the other lets through",
 }
 
 

@@ -48,6 +48,8 @@ def export(fault: Fault, directory: Path) -> Path:
     Raises:
         ExportError: it cannot be written there, or not as a script.
     """
+    if fault.kind == "stopped":
+        raise ExportError("a gradient is held back, which no operation does: there is nothing to carry out.")
     arrays = {"wanted": fault.left}
     lines = {side: list(_lines(fault, side, arrays)) for side in ("imperative", "functional")}
     what = f"{fault.imperative} and {fault.functional} differ by {fault.local:.3g}."

@@ -10,6 +10,7 @@ other.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from heapq import heapify, heappop, heappush
@@ -53,6 +54,12 @@ _MATRIX = 2
 #: So many values tell how either side orders its axes.
 _SAMPLE = 16
 
+#: The operations that hold gradients back.
+_STOPPING = frozenset({"detach", "stop_gradient"})
+
+#: So many gradients are named.
+_SHOWN = 3
+
 #: What cotangents are added up by.
 _SUMS = frozenset({"add", "add_", "add_any", "prims.add"})
 
@@ -60,8 +67,11 @@ _SUMS = frozenset({"add", "add_", "add_any", "prims.add"})
 _AT_HAND = 2**30
 
 Phase = Literal["forward", "backward"]
-Kind = Literal["another value", "missing", "extra", "another order"]
+Kind = Literal["another value", "missing", "extra", "another order", "stopped"]
 Puts = dict[int, np.ndarray]
+
+#: The cause of a gradient that one side holds back.
+STOPPED = "gradient stopped"
 
 
 class Recorded(Protocol):
@@ -124,7 +134,8 @@ class Fault:
     Attributes:
         kind: ``another value`` (both compute something there, and it differs), ``missing`` (the functional
             side goes on with what the imperative one changes first), ``extra`` (the other way round),
-            ``another order`` (the same entries at other places).
+            ``another order`` (the same entries at other places), ``stopped`` (one side holds a gradient back
+            there; ``left`` is the gradient by which that shows most, and ``right`` what it is without that).
         phase: of the computation.
         imperative: the operation on that side.
         functional: on the other.
@@ -178,6 +189,7 @@ class Locator:
         counterparts: Mapping[str, Sequence[str]],
         differing: Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], Sequence[str]],
         expected: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]],
+        stops: Mapping[str, Mapping[Source, str]],
         entries: int,
     ) -> None:
         """Record both sides in two precisions.
@@ -189,29 +201,57 @@ class Locator:
             counterparts: by the name of an output of the imperative trace, those of the functional one.
             differing: of the outputs of both traces, the names of those (of the imperative side) that differ.
             expected: what the functional outputs should be, given the imperative ones.
+            stops: by side, the lines at which it stops gradients, and by what, as far as it has run.
             entries: how many floating-point numbers go in.
         """
-        self.sides: dict[str, Recorded] = {"imperative": imperative, "functional": functional}
+        self._sides: dict[str, Recorded] = {"imperative": imperative, "functional": functional}
         self.replay, self.entries = replay, entries
-        self.counterparts, self.differing = counterparts, differing
+        self.counterparts, self.differing, self._expected = counterparts, differing, expected
+        self.stops = stops
         self.opened: frozenset[str] = frozenset()
+        #: By side, the lines at which gradients that it stops are let through.
+        self.through: dict[str, frozenset[Source]] = {side: frozenset() for side in SIDES}
         self.mended: set[str] = set()
-        self._record()
+        for side in SIDES[::-1]:
+            self.begin(side)
+
+    def begin(self, side: Side) -> None:
+        """Record one side anew."""
+        if side == "imperative":
+            self._record()
+        else:
+            self._listen()
+
+    def _listen(self) -> None:
+        """Forget what is known of the functional side."""
         self._heard: tuple[frozenset[int], Trace, dict[str, np.ndarray], dict[int, np.ndarray]] | None = None
-        self.expected = {name: fingerprint(array) for name, array in expected(self.outputs).items()}
-        self.lower = functional("float32")[0]
+        self.lower = self.recorded("functional", "float32")[0]
         #: Values of the functional side where nothing was put yet, if there is room for them.
         self.original: dict[int, np.ndarray] = {}
 
     def _record(self) -> None:
         """Record the imperative side, with the steps of what was opened."""
-        below, _ = self.sides["imperative"]("float32", opened=self.opened)
+        below, _ = self.recorded("imperative", "float32")
         want = [*self.counterparts, *_room(below)]
-        self.left, kept = self.sides["imperative"]("float64", want=want, opened=self.opened)
+        self.left, kept = self.recorded("imperative", "float64", want=want)
         self.told = prints(self.left, below, self.entries)
         self.outputs = {name: kept[self.left.outputs[name]] for name in self.counterparts}
         #: Values of the imperative side, by index.
         self.at_hand = kept
+        self.expected = {name: fingerprint(array) for name, array in self._expected(self.outputs).items()}
+
+    def recorded(
+        self,
+        side: str,
+        dtype: str,
+        *,
+        want: Collection[int | str] = (),
+        **options: Any,  # noqa: ANN401  # those that the side has
+    ) -> tuple[Trace, dict[int, np.ndarray]]:
+        """Record one side, with the steps of what was opened, and gradients let through at some lines."""
+        if side == "imperative":
+            options["opened"] = self.opened
+        return self._sides[side](dtype, want=want, through=self.through[side], **options)
 
     def heard(self, puts: Puts) -> tuple[Trace, dict[str, np.ndarray], dict[int, np.ndarray]]:
         """The functional side with some values put in place, its outputs, and values that are at hand.
@@ -220,15 +260,15 @@ class Locator:
         """
         if self._heard is None or self._heard[0] != puts.keys():
             names = [name for names in self.counterparts.values() for name in names]
-            trace, kept = self.sides["functional"]("float64", want=[*names, *_room(self.lower)], put=puts)
+            trace, kept = self.recorded("functional", "float64", want=[*names, *_room(self.lower)], put=puts)
             self._heard = frozenset(puts), trace, {name: kept[trace.outputs[name]] for name in names}, kept
             self.original = self.original if puts else kept
         return self._heard[1:]
 
     def values(self, side: str, want: Collection[int], put: Puts | None = None) -> dict[int, np.ndarray]:
         """Values by their indices; of the functional side with some of them put in place."""
-        options = {"opened": self.opened} if side == "imperative" else {"put": put or {}}
-        return self.sides[side]("float64", want=want, told=False, **options)[1]
+        options = {} if side == "imperative" else {"put": put or {}}
+        return self.recorded(side, "float64", want=want, told=False, **options)[1]
 
     @staticmethod
     def _better(finer: Fault, fault: Fault, right: Trace) -> bool:
@@ -238,7 +278,7 @@ class Locator:
         lines = [(f.imperative.source, f.functional.source) for f in (finer, fault)]
         return bool(finer.cause or not fault.cause) or lines[0] != lines[1]
 
-    def _open(self, region: Sequence[Site]) -> bool:
+    def open(self, region: Sequence[Site]) -> bool:
         """Note the steps of these operations from now on; False if there are none."""
         opened, count = self.opened | {site.operation for site in region}, len(self.left.operations)
         if opened == self.opened:
@@ -249,22 +289,24 @@ class Locator:
 
     def faults(self) -> Iterator[Fault]:
         """All that can be told apart, in the order of the data, those of the forward first."""
-        puts: Puts = {}
+        here, puts = self, Puts()
         told, following = _Told(), 0
         for _ in range(MOST_FAULTS):
-            state = _State(self, puts)
-            if state.wrong and (more := state.following(told.wrong)):
-                puts |= more
+            state = here.followed(puts, told)
+            if (after := here._stopped(state, told)) is not None:
+                yield from after.held(state)
+                here, puts, following = after.whole, after.puts, 0
                 continue
             found = state.search() if state.wrong else None
             if found is None:
                 return
-            if self._open(found[0].region["imperative"]):
-                finer = _State(self, puts).search()
+            puts = state.puts
+            if here.open(found[0].region["imperative"]):
+                finer = _State(here, puts).search()
                 if finer is not None and self._better(finer[0], found[0], state.right):
                     found = finer
             fault, more = found
-            puts |= more
+            puts = {**puts, **more}
             if told.new(fault):
                 yield fault
                 following = 0
@@ -273,6 +315,61 @@ class Locator:
                 if following == _FOLLOWING:
                     return
 
+    def followed(self, puts: Puts, told: "_Told") -> "_State":
+        """What is left where values are put, and where the lines that are wrong are differentiated."""
+        state = _State(self, puts)
+        for _ in range(MOST_FAULTS):
+            more = state.following(told)
+            if not more:
+                break
+            state = _State(self, {**state.puts, **more})
+        return state
+
+    def _stopped(self, state: "_State", told: "_Told") -> "_State | None":
+        """What is left where gradients that one side holds back are let through, if that makes more right."""
+        for side in SIDES if state.wrong else ():
+            lines = sorted(self.stops[side].keys() - self.through[side], key=str)
+            for line in lines:
+                if (after := self._let_through(side, [line], state, told)) is not None:
+                    return after
+            # Where one hides the other neither of them alone makes anything right.
+            together = self._let_through(side, lines, state, told) if lines[1:] else None
+            if together is not None:
+                return self._fewest(side, lines, state, told, together)
+        return None
+
+    def _fewest(
+        self, side: Side, lines: Sequence[Source], state: "_State", told: "_Told", together: "_State"
+    ) -> "_State":
+        """The same with as few of these lines as make as much right."""
+        chosen = list(lines)
+        for line in lines:
+            fewer = [other for other in chosen if other != line]
+            same = self._let_through(side, fewer, state, told)
+            if same is not None and same.wrong == together.wrong:
+                together, chosen = same, fewer
+        return together
+
+    def _let_through(
+        self, side: Side, lines: Collection[Source], state: "_State", told: "_Told"
+    ) -> "_State | None":
+        """What is left where gradients are let through at these lines; None unless that makes more right."""
+        other = copy(self)
+        other.through = {**self.through, side: self.through[side].union(lines)}
+        try:
+            other.begin(side)
+        except Exception:  # noqa: BLE001  # the user's function may need what it holds back
+            return None
+        puts: Puts | None = state.puts
+        if side == "functional" and puts:
+            puts = _moved(puts, state.right, other.heard({})[0])
+        if puts is None:
+            return None
+        after = other.followed(puts, told)
+        # What is differentiated within the forward itself may be stopped too.
+        mended = state.phase == "forward" and after.phase == "backward"
+        return after if mended or set(after.wrong) < set(state.wrong) else None
+
 
 class _Told:
     """Which faults are known."""
@@ -280,6 +377,8 @@ class _Told:
     def __init__(self) -> None:
         self.lines: set[tuple[Source, Source]] = set()
         self.wrong: dict[Side, set[Source]] = {side: set() for side in SIDES}
+        #: What goes on where the other side alone does something.
+        self.idle: dict[Side, set[Source]] = {side: set() for side in SIDES}
         self.shared: dict[Side, set[Source]] = {side: set() for side in SIDES}
         self.moved = self.single = False
 
@@ -294,6 +393,7 @@ class _Told:
         if fault.phase == "forward":
             for side in SIDES:
                 self.wrong[side].add(lines[side])
+                self.idle[side] |= {fault.goes_on[side].source} if side in fault.goes_on else set()
                 self.shared[side] |= fault.takers[side]
         return new
 
@@ -348,14 +448,80 @@ class _State:
             lost(self.right, [bool(len(p)) for p in self.back], self.heard.constant, others, theirs),
         )
 
-    def following(self, wrong: Mapping[Side, Collection[Source]]) -> Puts:
+    def held(self, before: "_State") -> Iterator[Fault]:
+        """The gradients that are let through here, and were held back before."""
+        mended = [name for name in before.wrong if name not in self.wrong]
+        for side in SIDES:
+            for line in sorted(self.whole.through[side] - before.whole.through[side], key=str):
+                yield self._held(side, line, before, mended)
+
+    def _held(self, side: Side, line: Source, before: "_State", mended: Sequence[str]) -> Fault:
+        whole, word = self.whole, self.whole.stops[side][line]
+        if side == "imperative":
+            names, sides = mended, (before.whole.outputs, whole.outputs)
+            trace, found, other, end = before.left, before.forth, before.right, before.right.outputs
+        else:
+            names = [name for wrong in mended for name in whole.counterparts[wrong]]
+            sides = (self.outputs, before.outputs)
+            trace, found, other, end = before.right, before.back, before.left, before.left.outputs
+        name = max(names, key=lambda name: gap(*(arrays[name] for arrays in sides)).absolute)
+        left, right = (_number(arrays[name]) for arrays in sides)
+        here = [
+            o for o in trace.operations if o.source == line and o.outputs and o.outputs[0] in trace.forward
+        ]
+        here = [o for o in here if o.name in _STOPPING] or here
+        told = [_site(trace, o.outputs[0], o) for o in here]
+        group, shape, dtype = (told[0].group, told[0].shape, told[0].dtype) if told else ((), (), "")
+        beside = [int(found[o.outputs[0]][0]) for o in here if len(found[o.outputs[0]])]
+        there = [_site(other, v, other.made_by(v)) for v in beside]
+        if not any(site.source.file for site in there):
+            ends = (
+                [end[mended[0]]] if side == "functional" else [end[n] for n in whole.counterparts[mended[0]]]
+            )
+            there = [_site(other, v, other.made_by(v)) for v in ends]
+        both = {
+            side: Site(word, "", line, group, shape, dtype),
+            SIDES[side == SIDES[0]]: next((s for s in reversed(there) if s.source.file), there[-1]),
+        }
+        apart_by = gap(left, right).absolute
+        some = ", ".join(mended[:_SHOWN]) + (f" and {len(mended) - _SHOWN} more" if mended[_SHOWN:] else "")
+        return Fault(
+            kind="stopped",
+            phase=before.phase,
+            imperative=both["imperative"],
+            functional=both["functional"],
+            goes_on={},
+            region={name: (site,) for name, site in both.items()},
+            ancestors=(),
+            local=apart_by,
+            accumulated=apart_by,
+            scale=float(np.abs(left).max(initial=0.0, where=np.isfinite(left))),
+            places=1,
+            left=left,
+            right=right,
+            steps=dict.fromkeys(SIDES, ()),
+            given={name: {} for name in SIDES},
+            ends={"imperative": before.left.outputs[mended[0]], "functional": before.right.outputs[name]},
+            takers=dict.fromkeys(SIDES, frozenset()),
+            cause=STOPPED,
+            evidence=f"without {word} there, {some} agree{'s' * (len(mended) == 1)}",
+        )
+
+    def following(self, told: _Told) -> Puts:
         """What to put where lines that are wrong in the forward are differentiated, if that mends it."""
         if self.phase == "forward":
             return {}
-        ours = sorted(v for v in self.lefts.values if _source(self.left, v) in wrong["imperative"])
-        theirs = sorted(v for v in self.rights.values if _source(self.right, v) in wrong["functional"])
-        theirs = [v for v in theirs if v not in self.puts]
-        for t, j, laid, agreeing in self._tried(product(ours, theirs)):
+        (ours, idle), (theirs, others) = (
+            [
+                [v for v in sorted(missing.values) if _source(trace, v) in lines]
+                for lines in (told.wrong[side], told.idle[side] - told.wrong[side])
+            ]
+            for side, trace, missing in zip(
+                SIDES, (self.left, self.right), (self.lefts, self.rights), strict=True
+            )
+        )
+        pairs = (*product(ours, theirs), *product(idle, theirs), *product(ours, others))
+        for t, j, laid, agreeing in self._tried((t, j) for t, j in pairs if j not in self.puts):
             if agreeing >= _CONVINCED:
                 return {j: laid, **self._elsewhere(t, j)}
         return {}
@@ -418,8 +584,7 @@ class _State:
             below = {name for name in self.wrong if t in self.left.above([ends[name]])}
             if beside is None or not below:
                 continue
-            options = {"opened": whole.opened, "without": [t]}
-            _, kept = whole.sides["imperative"]("float64", want=ends.values(), told=False, **options)
+            _, kept = whole.recorded("imperative", "float64", want=ends.values(), told=False, without=[t])
             wrong = set(whole.differing({name: kept[end] for name, end in ends.items()}, self.outputs))
             if not wrong & below and wrong <= {*self.wrong, *whole.mended}:
                 whole.mended |= below
@@ -935,6 +1100,26 @@ class _State:
             if laid:
                 made[right] = laid[0].astype(rights[right].dtype)
         return made
+
+
+def _moved(puts: Puts, old: Trace, new: Trace) -> Puts | None:
+    """What is put in the forward of one recording as it is to be put in another one; None if that differs.
+
+    What was put in the backward is not needed: it is found again.
+    """
+    moved: Puts = {}
+    for value, array in puts.items():
+        if value not in old.forward:
+            continue
+        made = old.made_by(value)
+        if made is None:
+            moved[value] = array
+            continue
+        there, here = (trace.like(made, made.outputs.index(value), forward=True) for trace in (old, new))
+        if len(there) != len(here):
+            return None
+        moved[here[there.index(value)]] = array
+    return moved
 
 
 def _of(name: str, phase: Phase) -> bool:

@@ -63,7 +63,9 @@ FAULTS = (
     Fault("mlp_equinox", RIGHT, "h = h + h @ self.mix", "h = h + self.mix @ h", "transposed weight"),
     Fault("mlp_equinox", RIGHT, "jax.nn.softplus", "jax.nn.silu"),
     Fault("mlp_equinox", RIGHT, "inference=True", "inference=False", "dropout left on"),
-    Fault("mlp_equinox", RIGHT, "h - jnp.mean(h)", "h - jax.lax.stop_gradient(jnp.mean(h))"),
+    Fault(
+        "mlp_equinox", RIGHT, "h - jnp.mean(h)", "h - jax.lax.stop_gradient(jnp.mean(h))", "gradient stopped"
+    ),
     Fault("mlp_equinox", LEFT, "h.std(-1, keepdim=True)", "h.std(-1, keepdim=True, correction=0)", "ddof"),
     Fault("mlp_equinox", LEFT, "keepdim=True) + 1e-5", "keepdim=True) + 1e-8", "epsilon value"),
     Fault(
@@ -176,6 +178,7 @@ FAULTS = (
         RIGHT,
         "jnp.mean(x, axis=(0, 1, 2))",
         "jax.lax.stop_gradient(jnp.mean(x, axis=(0, 1, 2)))",
+        "gradient stopped",
     ),
     Fault("cnn_train_linen", RIGHT, "(x - mean) /", "x /"),
     Fault("cnn_train_linen", RIGHT, "jnp.mean(x, axis=(1, 2))", "jnp.sum(x, axis=(1, 2))", "constant factor"),
@@ -227,7 +230,7 @@ FAULTS = (
         "lstm_plain", RIGHT, "states[lengths // 2,", "states[(lengths + 1) // 2,", "integer or float index"
     ),
     Fault("lstm_plain", RIGHT, "states[lengths - 1, rows]", "states[lengths - 2, rows]"),
-    Fault("lstm_plain", RIGHT, "h, c = carry", "h, c = jax.lax.stop_gradient(carry)"),
+    Fault("lstm_plain", RIGHT, "h, c = carry", "h, c = jax.lax.stop_gradient(carry)", "gradient stopped"),
     Fault("lstm_plain", RIGHT, "jnp.concatenate([last, middle]", "jnp.concatenate([middle, last]"),
     Fault(
         "lstm_plain",
@@ -439,6 +442,7 @@ FAULTS = (
         RIGHT,
         'rms_norm(p["norm_mlp"], x)',
         'rms_norm(p["norm_mlp"], lax.stop_gradient(x))',
+        "gradient stopped",
     ),
     Fault("encoder_stacked", LEFT, ".abs() // 2", ".abs().div(2).round().long()", "integer or float index"),
     Fault(
@@ -482,7 +486,13 @@ FAULTS = (
     ),
     Fault("decoder_plain", RIGHT, "variance + 1e-5", "variance + 1e-12", "epsilon value"),
     Fault("decoder_plain", RIGHT, 'attend(params["cross"], h, memory)', 'attend(params["cross"], h, h)'),
-    Fault("decoder_plain", RIGHT, 'x @ params["embed"].T', 'x @ jax.lax.stop_gradient(params["embed"]).T'),
+    Fault(
+        "decoder_plain",
+        RIGHT,
+        'x @ params["embed"].T',
+        'x @ jax.lax.stop_gradient(params["embed"]).T',
+        "gradient stopped",
+    ),
     Fault(
         "decoder_plain",
         RIGHT,
@@ -508,7 +518,9 @@ FAULTS = (
         "gelu",
     ),
     Fault("decoder_plain", LEFT, "self.position.weight[:length]", "self.position.weight[1 : length + 1]"),
-    Fault("decoder_plain", LEFT, "@ self.embed.weight.T", "@ self.embed.weight.detach().T"),
+    Fault(
+        "decoder_plain", LEFT, "@ self.embed.weight.T", "@ self.embed.weight.detach().T", "gradient stopped"
+    ),
     Fault("decoder_nnx", RIGHT, "q.shape[-1] ** 0.5", "1.0", "constant factor"),
     Fault("decoder_nnx", RIGHT, "scores, -jnp.inf)", "scores, 0.0)", "mask fill value"),
     Fault("decoder_nnx", RIGHT, "softmax(scores, axis=-1)", "softmax(scores, axis=-2)", "softmax axis"),
@@ -651,19 +663,25 @@ FAULTS = (
         "jax.grad(jax.grad(solution, argnums=1)",
         "jax.grad(jax.grad(solution, argnums=2)",
     ),
-    Fault("pinn_plain", RIGHT, "u_x * u", "u_x * jax.lax.stop_gradient(u)"),
+    Fault("pinn_plain", RIGHT, "u_x * u", "u_x * jax.lax.stop_gradient(u)", "gradient stopped"),
     Fault("pinn_plain", RIGHT, 'jnp.exp(params["log_viscosity"])', 'jnp.exp(-params["log_viscosity"])'),
     Fault("pinn_plain", RIGHT, "u_t - diffusion + advection", "u_t + diffusion + advection"),
     Fault("pinn_plain", RIGHT, "start + t * y", "start + y"),
     Fault("pinn_plain", LEFT, "torch.relu(x)", "x.clamp(min=0)", "relu at zero"),
     Fault("pinn_plain", LEFT, "u_x.sum(), x, create_graph=True", "u_x.sum(), x, retain_graph=True"),
-    Fault("pinn_plain", LEFT, "advection = u * u_x", "advection = u.detach() * u_x"),
+    Fault("pinn_plain", LEFT, "advection = u * u_x", "advection = u.detach() * u_x", "gradient stopped"),
     Fault("pinn_equinox", RIGHT, "2 * jnp.pi * angles", "jnp.pi * angles", "constant factor"),
     Fault("pinn_equinox", RIGHT, "[jnp.sin(angles), jnp.cos(angles)]", "[jnp.cos(angles), jnp.sin(angles)]"),
     Fault("pinn_equinox", RIGHT, "jnp.trace(hessian)", "jnp.sum(hessian)"),
     Fault("pinn_equinox", RIGHT, "jnp.prod(point * (1 - point))", "jnp.sum(point * (1 - point))"),
     Fault("pinn_equinox", RIGHT, "model.wavenumber**2", "model.wavenumber"),
-    Fault("pinn_equinox", RIGHT, "self.mlp(features)", "self.mlp(jax.lax.stop_gradient(features))"),
+    Fault(
+        "pinn_equinox",
+        RIGHT,
+        "self.mlp(features)",
+        "self.mlp(jax.lax.stop_gradient(features))",
+        "gradient stopped",
+    ),
     Fault("pinn_equinox", RIGHT, "jnp.mean(squares)", "jnp.sum(squares)", "constant factor"),
     Fault("pinn_equinox", LEFT, "residual.square().mean()", "residual.square().sum()", "constant factor"),
     Fault("pinn_equinox", LEFT, "2 * torch.pi * points", "torch.pi * points", "constant factor"),
