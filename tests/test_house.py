@@ -23,7 +23,7 @@ SIDES = ("imperative", "functional")
 HELPERS = {
     "scenarios": {"graph", "layout", "markup", "port", "sizes", "sources", "trace", "types"},
     "imperative": {"arrays", "defects", "drawn", "history", "optimizer", "port", "tape", "trace", "variants"},
-    "functional": {"arrays", "defects", "drawn", "history", "optimizer", "port", "variants"},
+    "functional": {"arrays", "defects", "drawn", "history", "optimizer", "port", "stops", "variants"},
 }
 
 

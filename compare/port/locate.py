@@ -36,6 +36,10 @@ _FOLLOWING = 3
 #: No more operations than these after a root are tried on either side.
 _REACH = 24
 
+#: So often a value is put in the place of another one at most, and where it is differentiated after a fault
+#: of the forward, from which nearly all of that follows.
+_TRIES, _TRIES_AFTER = 6_000, 1_000
+
 #: Layouts of a value that are tried, and where it is known which values belong together.
 _LAYOUTS, _MORE_LAYOUTS = 2, 6
 
@@ -53,6 +57,9 @@ _MATRIX = 2
 
 #: So many values tell how either side orders its axes.
 _SAMPLE = 16
+
+#: Operations that leave a value as it is, unless they make it one of another dtype.
+_COPIES = frozenset({"to", "_to_copy", "convert_element_type", "clone", "prims.clone", "alias"})
 
 #: The operations that hold gradients back.
 _STOPPING = frozenset({"detach", "stop_gradient"})
@@ -278,9 +285,9 @@ class Locator:
         lines = [(f.imperative.source, f.functional.source) for f in (finer, fault)]
         return bool(finer.cause or not fault.cause) or lines[0] != lines[1]
 
-    def open(self, region: Sequence[Site]) -> bool:
-        """Note the steps of these operations from now on; False if there are none."""
-        opened, count = self.opened | {site.operation for site in region}, len(self.left.operations)
+    def open(self, state: "_State", fault: Fault) -> bool:
+        """Note the steps of what a fault lies in from now on; False if there are none."""
+        opened, count = self.opened.union(state.fused(fault)), len(self.left.operations)
         if opened == self.opened:
             return False
         self.opened = opened
@@ -301,7 +308,7 @@ class Locator:
             if found is None:
                 return
             puts = state.puts
-            if here.open(found[0].region["imperative"]):
+            if here.open(state, found[0]):
                 finer = _State(here, puts).search()
                 if finer is not None and self._better(finer[0], found[0], state.right):
                     found = finer
@@ -377,8 +384,8 @@ class _Told:
     def __init__(self) -> None:
         self.lines: set[tuple[Source, Source]] = set()
         self.wrong: dict[Side, set[Source]] = {side: set() for side in SIDES}
-        #: What goes on where the other side alone does something.
-        self.idle: dict[Side, set[Source]] = {side: set() for side in SIDES}
+        #: Lines of either side that a fault of the forward lies at, or before; one of each.
+        self.differentiated: dict[tuple[Source, Source], None] = {}
         self.shared: dict[Side, set[Source]] = {side: set() for side in SIDES}
         self.moved = self.single = False
 
@@ -391,9 +398,13 @@ class _Told:
         self.moved = self.moved or fault.kind == "another order"
         self.single = self.single or (fault.phase == "forward" and fault.left.size == 1)
         if fault.phase == "forward":
+            ours, theirs = (
+                [lines[side], *(site.source for name, site in fault.goes_on.items() if name == side)]
+                for side in SIDES
+            )
+            self.differentiated |= dict.fromkeys(product(ours, theirs))
             for side in SIDES:
                 self.wrong[side].add(lines[side])
-                self.idle[side] |= {fault.goes_on[side].source} if side in fault.goes_on else set()
                 self.shared[side] |= fault.takers[side]
         return new
 
@@ -431,6 +442,8 @@ class _State:
         self.phase: Phase = "forward" if forward else "backward"
         self.wrong = forward or wrong
         self.heard = prints(self.right, locator.lower, locator.entries)
+        #: Whether something that is computed of what was put last has no counterpart.
+        self.odd = False
         self.forth = partners(self.told, self.heard)
         self.back = mirrored(self.forth, len(self.right.values))
         self.lefts, self.rights = self._lost()
@@ -507,21 +520,27 @@ class _State:
             evidence=f"without {word} there, {some} agree{'s' * (len(mended) == 1)}",
         )
 
+    def fused(self, fault: Fault) -> set[str]:
+        """The operations that may hide where a fault is: those in it, and those that take what it makes."""
+        after = self.left.consumers[fault.ends["imperative"]] if self.odd else ()
+        return {
+            *(site.operation for site in fault.region["imperative"]),
+            *(self.left.operations[index].name for index in after),
+        }
+
     def following(self, told: _Told) -> Puts:
         """What to put where lines that are wrong in the forward are differentiated, if that mends it."""
         if self.phase == "forward":
             return {}
-        (ours, idle), (theirs, others) = (
-            [
-                [v for v in sorted(missing.values) if _source(trace, v) in lines]
-                for lines in (told.wrong[side], told.idle[side] - told.wrong[side])
-            ]
-            for side, trace, missing in zip(
-                SIDES, (self.left, self.right), (self.lefts, self.rights), strict=True
-            )
-        )
-        pairs = (*product(ours, theirs), *product(idle, theirs), *product(ours, others))
-        for t, j, laid, agreeing in self._tried((t, j) for t, j in pairs if j not in self.puts):
+        pairs = [
+            (t, j)
+            for line, other in told.differentiated
+            for t in sorted(v for v in self.lefts.values if _source(self.left, v) == line)
+            for j in sorted(v for v in self.rights.values if _source(self.right, v) == other)
+            if line.file and other.file and j not in self.puts
+        ]
+        # Where a line does much, what is wrong in it is searched for as elsewhere.
+        for t, j, laid, (agreeing, _) in islice(self._tried(pairs), _REACH**2):
             if agreeing >= _CONVINCED:
                 return {j: laid, **self._elsewhere(t, j)}
         return {}
@@ -539,15 +558,18 @@ class _State:
 
     def _found(self) -> tuple[Fault, Puts] | None:
         second: tuple[int, int, np.ndarray] | None = None
-        for t, j, laid, agreeing in self._tried(self._candidates):
-            if agreeing >= _CONVINCED:
-                return self._fault(*self._refined(t, j, laid))
-            if agreeing > 0 and second is None:
+        after = self.phase == "backward" and not self.right.forward.isdisjoint(self.puts)
+        for t, j, laid, agreeing in islice(self._tried(self._candidates), _TRIES_AFTER if after else _TRIES):
+            if agreeing >= (_CONVINCED,):
+                return self._fault(*self._refined(*self._said_more(t, j, laid, agreeing)))
+            if agreeing > (0, 0) and second is None:
                 second = t, j, laid
         # One value that agrees is weak evidence, but there is no more where the next fault follows at once.
         return None if second is None else self._fault(*self._refined(*second))
 
-    def _tried(self, pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, np.ndarray, int]]:
+    def _tried(
+        self, pairs: Iterable[tuple[int, int]]
+    ) -> Iterator[tuple[int, int, np.ndarray, tuple[int, int]]]:
         """Pairs of values of one size, in every layout, and how much agrees if one is put for the other."""
         pairs = [pair for pair in pairs if self._comparable(*pair)]
         self._expect("imperative", {t for t, _ in pairs})
@@ -606,32 +628,76 @@ class _State:
         here = (o for o in trace.operations if o.source == made.source and o.group == made.group)
         return [v for o in here for v in o.outputs if len(found[v]) and v in trace.forward]
 
+    def _said_more(
+        self, t: int, j: int, laid: np.ndarray, agreeing: tuple[int, int]
+    ) -> tuple[int, int, np.ndarray]:
+        """The pair, or one with another value upstream on either side, if less is left that does not agree.
+
+        After a softmax it cannot be seen where its largest score was taken away.
+        """
+        ours = [v for v in _around(self.left, self.lefts, t) if v != t and not self.told.constant[v]]
+        theirs = [v for v in _around(self.right, self.rights, j) if v != j and not self.heard.constant[v]]
+        pairs = [*((t, b) for b in theirs if b not in self.puts), *((a, j) for a in ours)]
+        best = t, j, laid
+        for a, b, put, more in self._tried(pairs):
+            if more >= (_CONVINCED,) and more[::-1] > agreeing[::-1]:
+                best, agreeing = (a, b, put), more
+        self.odd = bool(agreeing[1])
+        return best
+
     def _refined(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray]:
         """The first pair upstream that makes the pair agree in its turn."""
-        ours, theirs = (
-            [v for v in _around(trace, missing, value) if not constant[v]]
-            for trace, missing, value, constant in (
-                (self.left, self.lefts, t, self.told.constant),
-                (self.right, self.rights, j, self.heard.constant),
-            )
-        )
-        # That an operation is missing is tried last.
-        theirs = sorted(set(theirs) - self.puts.keys(), key=lambda v: (v not in self.rights.values, v))
-        self._expect("imperative", ours)
+        while (upstream := self._upstream(t, j, laid)) is not None:
+            t, j, laid = upstream
+        return self._climbed(t, j, laid)
+
+    def _upstream(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int, np.ndarray] | None:
+        """A pair upstream that makes the pair agree in its turn."""
+        pairs = self._pairs_above(t, j)
+        theirs = {b for _, b in pairs}
+        self._expect("imperative", {a for a, _ in pairs})
         self._expect("functional", {v for b in theirs for v in self._between([b], j)[1]}.union(theirs))
         left = _REPLAYED
-        for a, b in product(ours, theirs):
-            known = a == t and (b == j or b not in self.rights.values)
-            if known or not self._comparable(a, b) or not self._between([b], j)[0]:
-                continue
+        for a, b in pairs:
             for put in self._laid(a, b, turned=True):
                 for puts in self._together(a, b, put, theirs):
-                    if self._reproduces(puts, j, laid) and self._agreeing(a, b, put) >= 0:
-                        return self._climbed(a, b, put)
+                    if self._reproduces(puts, j, laid) and self._agreeing(a, b, put) >= (0,):
+                        return a, b, put
                     left -= len(self._between(puts, j)[0])
             if left <= 0:
                 break
-        return self._climbed(t, j, laid)
+        return None
+
+    def _pairs_above(self, t: int, j: int) -> list[tuple[int, int]]:
+        """The pairs of values that may make a pair agree, those first that are nearest to where both begin.
+
+        That an operation is missing is tried later, and what is one number throughout, such as a mask.
+        """
+        order = list[dict[int, tuple[int, int]]]()
+        for trace, missing, value, constant in (
+            (self.left, self.lefts, t, self.told.constant),
+            (self.right, self.rights, j, self.heard.constant),
+        ):
+            around = [v for v in _around(trace, missing, value) if not constant[v] or _made(trace, v)]
+            kinds = [(bool(constant[v]), v not in missing.values) for v in around]
+            order.append(
+                {
+                    v: (2 * kind[0] + kind[1], kinds[:n].count(kind))
+                    for n, (v, kind) in enumerate(zip(around, kinds, strict=True))
+                }
+            )
+        ours, theirs = order
+        pairs = [
+            (a, b)
+            for a, b in product(ours, theirs)
+            if b not in self.puts
+            and self._comparable(a, b)
+            and not (a == t and b not in self.rights.values)
+            and self._between([b], j)[0]
+        ]
+        return sorted(
+            pairs, key=lambda pair: tuple(map(sum, zip(ours[pair[0]], theirs[pair[1]], strict=True)))
+        )
 
     def _together(self, a: int, b: int, put: np.ndarray, among: Collection[int]) -> Iterator[Puts]:
         """A value to be put, alone and with those of the other times that its line has run.
@@ -690,15 +756,24 @@ class _State:
             sorted({v for root in missing.roots for v in islice(missing.chain(root), _REACH)})
             for missing in (self.lefts, self.rights)
         )
-        edges = sorted(v for v in self.rights.boundary if not self.heard.constant[v])
+        known, edges = (
+            sorted(v for v in missing.boundary if not constant[v])
+            for missing, constant in (
+                (self.lefts, self.told.constant),
+                (self.rights, self.heard.constant),
+            )
+        )
         # What takes a value that was put already cannot all be mended by another one.
         chains, edges = ([v for v in some if v not in self.puts] for some in (chains, edges))
-        return list(product(ours, (*chains, *edges)))
+        # Where one side does something more, the other one goes on with what is known.
+        pairs = {t: chains if t in known else [*chains, *edges] for t in (*known, *ours)}
+        return [(t, j) for t in sorted(pairs) for j in pairs[t]]
 
     def _comparable(self, t: int, j: int) -> bool:
         """Whether one value can stand in the place of the other."""
-        one, other = self.left.values[t].print, self.right.values[j].print
-        return one.size == other.size and one.exact == other.exact
+        one, other = self.left.values[t], self.right.values[j]
+        alike = one.print.exact == other.print.exact or "bool" in {one.dtype, other.dtype}
+        return one.print.size == other.print.size and alike
 
     def _have(self, side: str, wanted: Collection[int]) -> dict[int, np.ndarray]:
         """Values of a side by index, computed anew where they are not at hand, and kept if there is room."""
@@ -784,31 +859,35 @@ class _State:
         budget = float(max(self.told.budget[t], self.heard.budget[j]))
         return turns(self._values("imperative", t), self._values("functional", j), budget)
 
-    def _agreeing(self, t: int, j: int, laid: np.ndarray) -> int:
+    def _agreeing(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int]:
         """How much of what the functional side computes of this is what the imperative side goes on with.
 
         An output that becomes right counts for ``_CONVINCED`` of them. If a value becomes wrong it is −1.
+
+        Returns:
+            So many; and as a negative number, how many are not.
         """
         below, after = self.lefts.below(t), self.rights.below(j)
         mark, budget = self.left.values[t].print, self.told.budget[t]
         operations, needed = self._next(j)
-        given = self._have("functional", needed)
+        given, odd = self._have("functional", needed), 0
         good = _CONVINCED * (j in self._ends and self._ended(fingerprint(laid), self._ends[j]))
         for index, array in self.whole.replay(self.right, operations, {**given, j: laid}):
             told = fingerprint(array)
             if index in self._ends and self._ended(told, self._ends[index]):
-                good = _CONVINCED
+                good += _CONVINCED
             if index in self._rest and not self._ended(told, self._rest[index]):
-                return -1
+                return -1, 0
             if told.constant and (told.size > 1 or self.heard.constant[index]):
                 continue
             same = self.told.same(told, self.heard.budget[index])
             if index not in after:
                 if len(self.back[index]) and not same.any():
-                    return -1
-            elif not _alike(told, mark, budget) and any(p in below for p in np.flatnonzero(same)):
-                good += 1
-        return good
+                    return -1, 0
+            elif not _alike(told, mark, budget):
+                found = any(p in below for p in np.flatnonzero(same))
+                good, odd = good + found, odd + (not found)
+        return good, -odd
 
     @cached_property
     def _ends(self) -> dict[int, tuple[Fingerprint, float]]:
@@ -1133,6 +1212,12 @@ def _around(trace: Trace, missing: Lost, value: int) -> list[int]:
     return sorted(region | {i for v in region & missing.values for i in trace.inputs(v)})
 
 
+def _made(trace: Trace, value: int) -> bool:
+    """Whether an array is computed of something, and not written in the program."""
+    made = trace.made_by(value)
+    return made is not None and bool(made.inputs) and trace.values[value].print.size > 1
+
+
 def _taker(trace: Trace, missing: Lost, value: int) -> Site | None:
     """The first operation that takes a value and is lost."""
     for index in trace.consumers[value]:
@@ -1152,6 +1237,12 @@ def _takers(trace: Trace, values: Iterable[int]) -> frozenset[Source]:
 def _computing(trace: Trace, missing: Lost, value: int) -> Site:
     """The operation that computes a value; of one that was given, the first that takes it and is lost."""
     made = trace.made_by(value)
+    while made is not None and made.name in _COPIES and trace.made_by(made.inputs[0]) is not None:
+        told, before = trace.values[value], trace.values[made.inputs[0]]
+        if (told.shape, told.dtype) != (before.shape, before.dtype):
+            break
+        value = made.inputs[0]
+        made = trace.made_by(value)
     taker = _taker(trace, missing, value) if made is None else None
     return taker or _site(trace, value, made)
 
