@@ -26,6 +26,14 @@ def running(frame: FrameType | None) -> Iterator[tuple[str, int]]:
         frame = frame.f_back
 
 
+def called_at(line: Source, caller: Source) -> Source:
+    """A line, with the one that called what it stands in: of a program that was traced before it ran."""
+    if not line.file or line == caller:
+        return caller
+    callers = [source for source in (*line.callers, caller, *caller.callers) if source.file]
+    return Source(line.file, line.line, tuple(dict.fromkeys(callers))[:_CALLERS])
+
+
 def users_line(frames: Iterable[tuple[str, int]], own: str, *frameworks: str) -> Source:
     """The user's line, or else that of a library which is not the framework itself.
 

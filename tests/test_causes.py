@@ -251,6 +251,13 @@ def transposed_beside_a_bias(draw):
     return local(x @ w + bias, x @ w.T + bias, x, w)
 
 
+@case("transposed weight", "with its square weight transposed", "with its square weight transposed", 1)
+@case("transposed weight", "with its square weight transposed", "with its square weight transposed", -1)
+def transposed_where_one_side_has_added_a_fused_bias(draw, sign):
+    x, w, bias = draw.normal(size=(3, 5)), draw.normal(size=(5, 5)), draw.normal(size=15)
+    return local(x @ w + sign * bias[5:10], x @ w.T, x, w, bias)
+
+
 @case("transposed weight", "either side is the transpose", "either side is the transpose")
 def transposed_itself(draw):
     w = draw.normal(size=(5, 5))

@@ -396,11 +396,22 @@ def _transposed(local: Local) -> str:
         for (one, off), (other, wrong) in (made, [(y.T, slack.T) for y, slack in made]):
             if one.shape != left.shape or local.same(one, other, off + wrong):
                 continue
-            # Whatever is added to the product, such as a bias, is the same on both sides.
+            # Whatever is added to the product, such as a bias, is the same on both sides; that of the keys of
+            # an attention is lost in its softmax, and one side may have added it alone.
             slack = off + wrong + 2 * local.budget
-            if any(local.same(a - b, one - other, slack) for a, b, *_ in local.ways):
+            apart = [a - b - (one - other) for a, b, *_ in local.ways]
+            if any(local.same(rest, row, slack) for rest in apart for row in _rows(local, rest.shape[-1])):
                 return "with its square weight transposed, either side computes what the other does"
     return ""
+
+
+def _rows(local: Local, length: int) -> Iterator[np.ndarray]:
+    """Rows of zeros, and of what may be a bias, or several that are fused."""
+    yield np.zeros(length)
+    for array in local.given:
+        if array.ndim == 1 and array.size and array.size % length == 0:
+            for row in array.reshape(-1, length):
+                yield from (row, -row)
 
 
 def _epsilon(local: Local) -> str:

@@ -279,11 +279,9 @@ class Locator:
 
     @staticmethod
     def _better(finer: Fault, fault: Fault, right: Trace) -> bool:
-        """Whether a fault lies upstream of another one, or says more of the same lines."""
-        if finer.ends["functional"] not in right.above([fault.ends["functional"]]):
-            return False
-        lines = [(f.imperative.source, f.functional.source) for f in (finer, fault)]
-        return bool(finer.cause or not fault.cause) or lines[0] != lines[1]
+        """Whether a fault lies upstream of another one, and does not leave its cause unsaid."""
+        upstream = finer.ends["functional"] in right.above([fault.ends["functional"]])
+        return upstream and bool(finer.cause or not fault.cause)
 
     def open(self, state: "_State", fault: Fault) -> bool:
         """Note the steps of what a fault lies in from now on; False if there are none."""
@@ -514,7 +512,10 @@ class _State:
             right=right,
             steps=dict.fromkeys(SIDES, ()),
             given={name: {} for name in SIDES},
-            ends={"imperative": before.left.outputs[mended[0]], "functional": before.right.outputs[name]},
+            ends={
+                "imperative": before.left.outputs[mended[0]],
+                "functional": before.right.outputs[whole.counterparts[mended[0]][0]],
+            },
             takers=dict.fromkeys(SIDES, frozenset()),
             cause=STOPPED,
             evidence=f"without {word} there, {some} agree{'s' * (len(mended) == 1)}",
@@ -558,8 +559,12 @@ class _State:
 
     def _found(self) -> tuple[Fault, Puts] | None:
         second: tuple[int, int, np.ndarray] | None = None
+        known = set(self._known)
         after = self.phase == "backward" and not self.right.forward.isdisjoint(self.puts)
         for t, j, laid, agreeing in islice(self._tried(self._candidates), _TRIES_AFTER if after else _TRIES):
+            # What is done in another way may agree for a while without what is done first.
+            if t in known and agreeing[0] <= -agreeing[1]:
+                continue
             if agreeing >= (_CONVINCED,):
                 return self._fault(*self._refined(*self._said_more(t, j, laid, agreeing)))
             if agreeing > (0, 0) and second is None:
@@ -568,15 +573,15 @@ class _State:
         return None if second is None else self._fault(*self._refined(*second))
 
     def _tried(
-        self, pairs: Iterable[tuple[int, int]]
+        self, pairs: Iterable[tuple[int, int]], last: int | None = None
     ) -> Iterator[tuple[int, int, np.ndarray, tuple[int, int]]]:
         """Pairs of values of one size, in every layout, and how much agrees if one is put for the other."""
         pairs = [pair for pair in pairs if self._comparable(*pair)]
         self._expect("imperative", {t for t, _ in pairs})
-        self._expect("functional", {v for j in {j for _, j in pairs} for v in (j, *self._next(j)[1])})
+        self._expect("functional", {v for j in {j for _, j in pairs} for v in (j, *self._next(j, last)[1])})
         for t, j in pairs:
             for laid in self._laid(t, j):
-                yield t, j, laid, self._agreeing(t, j, laid)
+                yield t, j, laid, self._agreeing(t, j, laid, last)
 
     def _superfluous(self) -> tuple[Fault, Puts] | None:
         """A share of gradients that only the functional side has: without it, what it leads to is right."""
@@ -638,8 +643,10 @@ class _State:
         ours = [v for v in _around(self.left, self.lefts, t) if v != t and not self.told.constant[v]]
         theirs = [v for v in _around(self.right, self.rights, j) if v != j and not self.heard.constant[v]]
         pairs = [*((t, b) for b in theirs if b not in self.puts), *((a, j) for a in ours)]
-        best = t, j, laid
-        for a, b, put, more in self._tried(pairs):
+        best, (after, _) = (t, j, laid), self._next(j)
+        if not after:
+            return best
+        for a, b, put, more in self._tried(pairs, after[-1]):
             if more >= (_CONVINCED,) and more[::-1] > agreeing[::-1]:
                 best, agreeing = (a, b, put), more
         self.odd = bool(agreeing[1])
@@ -742,12 +749,16 @@ class _State:
         """The first pair upstream of a pair of the same entries in another order that mends it too."""
         if t in self.lefts.values or j in self.rights.values:
             return t, j, laid
-        for a in self.left.inputs(t):
-            for b in self.right.inputs(j):
-                for put in self._laid(a, b, again=True) if b in self.forth[a] and b not in self.puts else ():
-                    if self._reproduces({b: put}, j, laid):
-                        return self._climbed(a, b, put)
+        for a, b in product(self.left.inputs(t), self.right.inputs(j)):
+            for put in self._laid(a, b, again=True) if b in self.forth[a] and b not in self.puts else ():
+                if self._reproduces({b: put}, j, laid):
+                    return self._climbed(a, b, put)
         return t, j, laid
+
+    @cached_property
+    def _known(self) -> list[int]:
+        """What is known and taken by what is lost on the imperative side."""
+        return sorted(v for v in self.lefts.boundary if not self.told.constant[v])
 
     @cached_property
     def _candidates(self) -> list[tuple[int, int]]:
@@ -756,18 +767,13 @@ class _State:
             sorted({v for root in missing.roots for v in islice(missing.chain(root), _REACH)})
             for missing in (self.lefts, self.rights)
         )
-        known, edges = (
-            sorted(v for v in missing.boundary if not constant[v])
-            for missing, constant in (
-                (self.lefts, self.told.constant),
-                (self.rights, self.heard.constant),
-            )
-        )
+        edges = sorted(v for v in self.rights.boundary if not self.heard.constant[v])
         # What takes a value that was put already cannot all be mended by another one.
         chains, edges = ([v for v in some if v not in self.puts] for some in (chains, edges))
         # Where one side does something more, the other one goes on with what is known.
-        pairs = {t: chains if t in known else [*chains, *edges] for t in (*known, *ours)}
-        return [(t, j) for t in sorted(pairs) for j in pairs[t]]
+        lost, known = set(ours), self._known
+        both = [*chains, *edges]
+        return [(t, j) for t in sorted(lost.union(known)) for j in (both if t in lost else chains)]
 
     def _comparable(self, t: int, j: int) -> bool:
         """Whether one value can stand in the place of the other."""
@@ -859,17 +865,23 @@ class _State:
         budget = float(max(self.told.budget[t], self.heard.budget[j]))
         return turns(self._values("imperative", t), self._values("functional", j), budget)
 
-    def _agreeing(self, t: int, j: int, laid: np.ndarray) -> tuple[int, int]:
+    def _agreeing(self, t: int, j: int, laid: np.ndarray, last: int | None = None) -> tuple[int, int]:
         """How much of what the functional side computes of this is what the imperative side goes on with.
 
         An output that becomes right counts for ``_CONVINCED`` of them. If a value becomes wrong it is −1.
+
+        Args:
+            t: on the imperative side.
+            j: on the functional side, in the place of which it is put.
+            laid: the value of ``t`` as it is put there.
+            last: the last operation that is carried out; there are so many without it.
 
         Returns:
             So many; and as a negative number, how many are not.
         """
         below, after = self.lefts.below(t), self.rights.below(j)
         mark, budget = self.left.values[t].print, self.told.budget[t]
-        operations, needed = self._next(j)
+        operations, needed = self._next(j, last)
         given, odd = self._have("functional", needed), 0
         good = _CONVINCED * (j in self._ends and self._ended(fingerprint(laid), self._ends[j]))
         for index, array in self.whole.replay(self.right, operations, {**given, j: laid}):
@@ -922,18 +934,18 @@ class _State:
         placed = abs(told.order - mark.order) <= budget
         return _alike(told, mark, budget) and placed and (mark.size == 1 or not mark.constant)
 
-    def _next(self, j: int) -> tuple[list[int], set[int]]:
+    def _next(self, j: int, last: int | None = None) -> tuple[list[int], set[int]]:
         """The operations after a value by which it is proved, and what they take besides; told once."""
-        if j not in self._nexts:
-            self._nexts[j] = self._ahead(j, _AHEAD)
-        return self._nexts[j]
+        if (j, last) not in self._nexts:
+            self._nexts[j, last] = self._ahead(j, _AHEAD if last is None else _REPLAYED, last)
+        return self._nexts[j, last]
 
     @cached_property
-    def _nexts(self) -> dict[int, tuple[list[int], set[int]]]:
+    def _nexts(self) -> dict[tuple[int, int | None], tuple[list[int], set[int]]]:
         return {}
 
-    def _ahead(self, j: int, most: int) -> tuple[list[int], set[int]]:
-        """The next operations that depend on a value, and what they take besides."""
+    def _ahead(self, j: int, most: int, last: int | None = None) -> tuple[list[int], set[int]]:
+        """The next operations that depend on a value, up to the last one, and what they take besides."""
         reached, needed = {j}, set[int]()
         steps: list[int] = []
         waiting = list(self.right.consumers[j])
@@ -941,6 +953,8 @@ class _State:
         seen = set(waiting)
         while waiting and len(steps) < most:
             index = heappop(waiting)
+            if last is not None and index > last:
+                break
             operation = self.right.operations[index]
             steps.append(index)
             needed |= set(operation.inputs) - reached

@@ -15,7 +15,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 from functional.jaxpr.equations import CALLS, CUSTOM, FRAMEWORKS, bound, called, closed, frames
-from scenarios.sources import users_line
+from scenarios.sources import called_at, users_line
 from scenarios.trace import UNTOLD, Operation, Source, Trace, Value, fingerprint
 
 _OWN = f"{Path(__file__).parents[1] / 'port.py'}"
@@ -123,7 +123,7 @@ class Recorder:
                 found = users_line(frames(equation, jaxpr), _OWN, *FRAMEWORKS)
                 self._lines[id(equation)] = found, _modules(equation)
             line, modules = self._lines[id(equation)]
-            results = self._entered(equation, values, (*group, *modules), line if line.file else caller)
+            results = self._entered(equation, values, (*group, *modules), called_at(line, caller))
             known.update(zip(equation.outvars, results, strict=True))
             for variable in spent:
                 known.pop(variable, None)

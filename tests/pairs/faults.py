@@ -226,9 +226,7 @@ FAULTS = (
     Fault("lstm_plain", RIGHT, 'sigmoid(affine(cell["f"]', 'sigmoid(1.0 + affine(cell["f"]'),
     Fault("lstm_plain", RIGHT, "c = f * c + i * g", "c = i * c + f * g"),
     Fault("lstm_plain", RIGHT, "o * jnp.tanh(c)", "o * c"),
-    Fault(
-        "lstm_plain", RIGHT, "states[lengths // 2,", "states[(lengths + 1) // 2,", "integer or float index"
-    ),
+    Fault("lstm_plain", RIGHT, "states[lengths // 2,", "states[(lengths + 1) // 2,"),
     Fault("lstm_plain", RIGHT, "states[lengths - 1, rows]", "states[lengths - 2, rows]"),
     Fault("lstm_plain", RIGHT, "h, c = carry", "h, c = jax.lax.stop_gradient(carry)", "gradient stopped"),
     Fault("lstm_plain", RIGHT, "jnp.concatenate([last, middle]", "jnp.concatenate([middle, last]"),
@@ -564,9 +562,7 @@ FAULTS = (
         "self.head(self.norm(x.bfloat16().to(x.dtype)))",
         "precision",
     ),
-    Fault(
-        "decoder_nnx", LEFT, "(losses * keep).sum() / keep.sum()", "(losses * keep).sum()", "constant factor"
-    ),
+    Fault("decoder_nnx", LEFT, "(losses * keep).sum() / keep.sum()", "(losses * keep).sum()"),
     Fault("vit_linen", RIGHT, 'epsilon=1e-6, name="ln1"', 'epsilon=1e-5, name="ln1"', "epsilon value"),
     Fault("vit_linen", RIGHT, "linen.gelu(h, approximate=False)", "linen.gelu(h)", "gelu"),
     Fault("vit_linen", RIGHT, "deterministic=True", "deterministic=False", "dropout left on"),
@@ -697,7 +693,13 @@ FAULTS = (
     Fault(
         "mdn_plain", RIGHT, "log_density - 0.5 * jnp.log(2 * jnp.pi)", "log_density - 0.5 * jnp.log(jnp.pi)"
     ),
-    Fault("mdn_plain", RIGHT, "jnp.sum(log_density, axis=-1)", "jnp.mean(log_density, axis=-1)"),
+    Fault(
+        "mdn_plain",
+        RIGHT,
+        "jnp.sum(log_density, axis=-1)",
+        "jnp.mean(log_density, axis=-1)",
+        "constant factor",
+    ),
     Fault("mdn_plain", RIGHT, "-total / log_likelihood.shape[0]", "-total", "constant factor"),
     Fault(
         "mdn_plain", LEFT, "log_softmax(self.pi(h), dim=-1)", "log_softmax(self.pi(h), dim=0)", "softmax axis"
