@@ -298,6 +298,83 @@ def test_a_side_that_cannot_run_without_what_it_stops_keeps_it():
     assert lines(fault)[1] == line(right_with_a_skip, "h = h +")
 
 
+def left_attending(p, x):
+    scores = x @ p["w"] / 2
+    return torch.softmax(scores, dim=-1) @ p["v"]
+
+
+def left_unscaled(p, x):
+    scores = x @ p["w"]
+    return torch.softmax(scores, dim=-1) @ p["v"]
+
+
+def right_attending(p, x):
+    scores = x @ p["w"] / 2
+    return jax.nn.softmax(scores, axis=-1) @ p["v"]
+
+
+def right_unscaled(p, x):
+    scores = x @ p["w"]
+    return jax.nn.softmax(scores, axis=-1) @ p["v"]
+
+
+def right_along_rows(p, x):
+    scores = x @ p["w"] / 2
+    return jax.nn.softmax(scores, axis=0) @ p["v"]
+
+
+@pytest.mark.parametrize(
+    ("imperative", "functional", "kind"),
+    [(left_attending, right_unscaled, "missing"), (left_unscaled, right_attending, "extra")],
+)
+def test_a_scale_is_missed_where_it_belongs_although_a_softmax_takes_away_the_largest_score(
+    imperative, functional, kind
+):
+    [fault] = found(imperative, functional, WEIGHTS, drawn(4, 4))
+    assert (fault.kind, fault.cause) == (kind, "constant factor")
+    assert lines(fault) == (line(imperative, "scores = "), line(functional, "scores = "))
+
+
+def test_an_operation_with_a_cause_is_not_given_up_for_a_step_of_it_without_one():
+    [fault] = found(left_attending, right_along_rows, WEIGHTS, drawn(4, 4))
+    assert fault.cause == "softmax axis"
+    assert lines(fault) == (line(left_attending, "softmax"), line(right_along_rows, "softmax"))
+
+
+def left_of_the_kept(p, x):
+    losses = (x @ p["w"]) ** 2
+    keep = (x > 0).to(losses.dtype)
+    return (losses * keep).sum() / keep.sum()
+
+
+def right_of_all(p, x):
+    losses = (x @ p["w"]) ** 2
+    keep = (x > -100).astype(losses.dtype)
+    return jnp.sum(losses * keep) / jnp.sum(keep)
+
+
+def test_a_mask_that_masks_nothing_is_found_where_it_is_made():
+    [fault] = found(left_of_the_kept, right_of_all, WEIGHTS, drawn(3, 4))
+    assert lines(fault) == (line(left_of_the_kept, "keep = "), line(right_of_all, "keep = "))
+
+
+def left_normed(p, x):
+    h = x @ p["w"]
+    var = h.var(dim=-1, keepdim=True, unbiased=False)
+    return (h - h.mean(dim=-1, keepdim=True)) / (torch.sqrt(var) + 1e-2) @ p["v"]
+
+
+def right_normed(p, x):
+    h = x @ p["w"]
+    var = jnp.var(h, axis=-1, keepdims=True)
+    return (h - jnp.mean(h, axis=-1, keepdims=True)) / jnp.sqrt(var + 1e-2) @ p["v"]
+
+
+def test_two_ways_of_which_each_does_something_first_are_one_fault():
+    [fault] = found(left_normed, right_normed, WEIGHTS, drawn(5, 4))
+    assert (fault.kind, fault.cause) == ("another value", "epsilon place")
+
+
 def left_masked(p, x):
     scores = x @ p["w"]
     later = torch.ones(4, 4, dtype=torch.bool).triu(2)

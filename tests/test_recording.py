@@ -3,10 +3,13 @@
 import gc
 import weakref
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from torch import nn
 
+import functional.port
 from imperative.port import Port
 from scenarios.port import Arguments
 
@@ -84,6 +87,20 @@ def test_memory_that_nothing_was_written_to_yet_is_no_value():
         torch.use_deterministic_algorithms(False)
     empty = next(o for o in trace.operations if o.name == "empty_like")
     assert trace.values[empty.outputs[0]].print.constant
+
+
+def test_a_line_of_what_was_traced_before_it_ran_is_known_with_the_line_that_ran_it():
+    def step(carry, x):
+        return jnp.sin(carry) * x, carry
+
+    def function(x):
+        return jax.lax.scan(step, x[0], x)[0]
+
+    port = functional.port.Port(function, Arguments.of((POINTS,)))
+    trace, _ = port.record({}, port.arguments.arrays, "float64")
+    sine = next(o for o in trace.operations if o.name == "sin")
+    assert sine.source.line == step.__code__.co_firstlineno + 1
+    assert sine.source.callers[0].line == function.__code__.co_firstlineno + 1
 
 
 def test_a_line_is_known_with_the_lines_that_called_it():

@@ -1223,7 +1223,7 @@ def _of(name: str, phase: Phase) -> bool:
 def _around(trace: Trace, missing: Lost, value: int) -> list[int]:
     """What is lost upstream of a value, and what that was computed of."""
     region = trace.above([value]) & missing.values or {value}
-    return sorted(region | {i for v in region & missing.values for i in trace.inputs(v)})
+    return sorted(region | {i for v in region for i in trace.inputs(v)})
 
 
 def _made(trace: Trace, value: int) -> bool:
