@@ -613,6 +613,7 @@ def test_a_block_says_where_by_how_much_and_why(said):
         ("missing", "the functional side goes on without what the imperative side does", "functional"),
         ("extra", "the functional side does what the imperative side does not", "imperative"),
         ("another order", "both sides have these entries, at other places", ""),
+        ("stopped", "one side holds a gradient back that the other lets through", ""),
     ],
 )
 def test_each_kind_of_fault_reads_differently(said, kind, head, idle):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -75,6 +76,12 @@ def test_what_draws_random_numbers_cannot_be_written_and_is_named(tmp_path):
     with pytest.raises(ExportError, match="random_bits, on the functional side, has no public name"):
         export(first(gelu, dropped), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_gradient_that_is_stopped_cannot_be_written(tmp_path):
+    verdict = check(lambda x: torch.tanh(x.detach() * x), lambda x: jnp.tanh(x * x), None, (np.ones(3),))
+    with pytest.raises(ExportError, match="a gradient is held back, which no operation does"):
+        export(verdict.first_difference, tmp_path)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -467,59 +467,62 @@ class _State:
                 yield self._held(side, line, before, mended)
 
     def _held(self, side: Side, line: Source, before: "_State", mended: Sequence[str]) -> Fault:
-        whole, word = self.whole, self.whole.stops[side][line]
-        if side == "imperative":
-            names, sides = mended, (before.whole.outputs, whole.outputs)
-            trace, found, other, end = before.left, before.forth, before.right, before.right.outputs
-        else:
-            names = [name for wrong in mended for name in whole.counterparts[wrong]]
-            sides = (self.outputs, before.outputs)
-            trace, found, other, end = before.right, before.back, before.left, before.left.outputs
-        name = max(names, key=lambda name: gap(*(arrays[name] for arrays in sides)).absolute)
-        left, right = (_number(arrays[name]) for arrays in sides)
-        here = [
-            o for o in trace.operations if o.source == line and o.outputs and o.outputs[0] in trace.forward
-        ]
-        here = [o for o in here if o.name in _STOPPING] or here
-        told = [_site(trace, o.outputs[0], o) for o in here]
-        group, shape, dtype = (told[0].group, told[0].shape, told[0].dtype) if told else ((), (), "")
-        beside = [int(found[o.outputs[0]][0]) for o in here if len(found[o.outputs[0]])]
-        there = [_site(other, v, other.made_by(v)) for v in beside]
-        if not any(site.source.file for site in there):
-            ends = (
-                [end[mended[0]]] if side == "functional" else [end[n] for n in whole.counterparts[mended[0]]]
-            )
-            there = [_site(other, v, other.made_by(v)) for v in ends]
-        both = {
-            side: Site(word, "", line, group, shape, dtype),
-            SIDES[side == SIDES[0]]: next((s for s in reversed(there) if s.source.file), there[-1]),
+        word, paths = (
+            self.whole.stops[side][line],
+            [n for name in mended for n in self.whole.counterparts[name]],
+        )
+        names, both = (
+            (mended, (before.whole.outputs, self.whole.outputs))
+            if side == "imperative"
+            else (paths, (self.outputs, before.outputs))
+        )
+        most = max(names, key=lambda name: gap(*(arrays[name] for arrays in both)).absolute)
+        left, right = (_number(arrays[most]) for arrays in both)
+        difference = gap(left, right).absolute
+        ends = {"imperative": before.left.outputs[mended[0]], "functional": before.right.outputs[paths[0]]}
+        own, there = before.stopping(side, line, ends)
+        sites = {
+            side: Site(word, "", line, own.group, own.shape, own.dtype),
+            SIDES[side == SIDES[0]]: there,
         }
-        apart_by = gap(left, right).absolute
         some = ", ".join(mended[:_SHOWN]) + (f" and {len(mended) - _SHOWN} more" if mended[_SHOWN:] else "")
         return Fault(
             kind="stopped",
             phase=before.phase,
-            imperative=both["imperative"],
-            functional=both["functional"],
+            imperative=sites["imperative"],
+            functional=sites["functional"],
             goes_on={},
-            region={name: (site,) for name, site in both.items()},
+            region={name: (site,) for name, site in sites.items()},
             ancestors=(),
-            local=apart_by,
-            accumulated=apart_by,
+            local=difference,
+            accumulated=difference,
             scale=float(np.abs(left).max(initial=0.0, where=np.isfinite(left))),
             places=1,
             left=left,
             right=right,
             steps=dict.fromkeys(SIDES, ()),
             given={name: {} for name in SIDES},
-            ends={
-                "imperative": before.left.outputs[mended[0]],
-                "functional": before.right.outputs[whole.counterparts[mended[0]][0]],
-            },
+            ends=ends,
             takers=dict.fromkeys(SIDES, frozenset()),
             cause=STOPPED,
             evidence=f"without {word} there, {some} agree{'s' * (len(mended) == 1)}",
         )
+
+    def stopping(self, side: Side, line: Source, ends: Mapping[str, int]) -> tuple[Site, Site]:
+        """What a line that stops a gradient computes, and the other side there; else one of these ends."""
+        trace, found, other, end = (
+            (self.left, self.forth, self.right, ends["functional"])
+            if side == "imperative"
+            else (self.right, self.back, self.left, ends["imperative"])
+        )
+        here = [
+            o for o in trace.operations if o.source == line and o.outputs and o.outputs[0] in trace.forward
+        ]
+        here = [o for o in here if o.name in _STOPPING] or here
+        beside = [int(found[o.outputs[0]][0]) for o in here if len(found[o.outputs[0]])]
+        sites = [_site(other, v, other.made_by(v)) for v in (end, *beside)]
+        there = next((site for site in reversed(sites) if site.source.file), sites[0])
+        return _site(trace, here[0].outputs[0], here[0]) if here else there, there
 
     def fused(self, fault: Fault) -> set[str]:
         """The operations that may hide where a fault is: those in it, and those that take what it makes."""
