@@ -195,6 +195,7 @@ class Port:
         put: Mapping[int, np.ndarray] | None = None,
         through: Collection[Source] = (),
         forward: bool = False,
+        coarse: bool = False,
         told: bool = True,
     ) -> tuple[Trace, dict[int, np.ndarray]]:
         """The same, with every equation written down; and copies of the values that are wanted, by index.
@@ -208,6 +209,7 @@ class Port:
             put: by the index of a value, what is put in its place as soon as it has been computed.
             through: lines at which gradients that are stopped are let through.
             forward: whether gradients are left out.
+            coarse: whether every value of float64 is rounded to float32, for which nothing is compiled anew.
             told: whether values are given fingerprints.
         """
         with running(dtype, device), _explained():
@@ -216,7 +218,7 @@ class Port:
             names = [str(path[1].key) for path, _ in jax.tree.leaves_with_path(given)]
             groups = ("", "gradients.", "updates.")
             outputs = [f"{groups[path[0].idx]}{path[1].key}" for path, _ in jax.tree.leaves_with_path(shapes)]
-            recorder = Recorder(want, put, self._lines, told=told)
+            recorder = Recorder(want, put, self._lines, coarse=coarse, told=told)
             trace = recorder.trace(program, jax.tree.leaves(given), names, outputs)
             self._acts[trace] = recorder.acts
             return trace, recorder.kept

@@ -89,6 +89,22 @@ def test_memory_that_nothing_was_written_to_yet_is_no_value():
     assert trace.values[empty.outputs[0]].print.constant
 
 
+def test_a_coarse_recording_takes_the_same_way_and_is_off_by_the_roundoff_of_float32():
+    def function(x):
+        return jnp.where(x > 0, jnp.sin(x), -1e300) * (x + 1j)
+
+    port = functional.port.Port(function, Arguments.of((POINTS,)))
+    fine, coarse = (port.record({}, {"args[0]": POINTS}, "float64", coarse=c)[0] for c in (False, True))
+    assert [o.name for o in fine.operations] == [o.name for o in coarse.operations]
+    assert [v.dtype for v in fine.values] == [v.dtype for v in coarse.values]
+    [sine, rounded] = (
+        next(t.values[o.outputs[0]].print.numbers for o in t.operations if o.name == "sin")
+        for t in (fine, coarse)
+    )
+    assert 2.0**-30 < np.abs(sine - rounded).max() < 2.0**-22
+    assert not any(any(v.print.infinite) for t in (fine, coarse) for v in t.values[:-1])
+
+
 def test_a_line_of_what_was_traced_before_it_ran_is_known_with_the_line_that_ran_it():
     def step(carry, x):
         return jnp.sin(carry) * x, carry

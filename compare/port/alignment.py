@@ -55,7 +55,8 @@ def prints(trace: Trace, lower: Trace | None, entries: int) -> Prints:
 
     Args:
         trace: in float64.
-        lower: the same in float32; without it, or if it took another way, half of the digits must agree.
+        lower: the same in float32, or rounded to it step by step; without it, or if it took another way,
+            half of the digits must agree.
         entries: how many floating-point numbers went in.
     """
     told = [value.print for value in trace.values]

@@ -232,7 +232,8 @@ class Locator:
     def _listen(self) -> None:
         """Forget what is known of the functional side."""
         self._heard: tuple[frozenset[int], Trace, dict[str, np.ndarray], dict[int, np.ndarray]] | None = None
-        self.lower = self.recorded("functional", "float32")[0]
+        # In float32 itself every operation would be compiled again, which takes longer than all of them.
+        self.lower = self.recorded("functional", "float64", coarse=True)[0]
         #: Values of the functional side where nothing was put yet, if there is room for them.
         self.original: dict[int, np.ndarray] = {}
 

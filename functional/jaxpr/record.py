@@ -23,6 +23,8 @@ _OWN = f"{Path(__file__).parents[1] / 'port.py'}"
 #: Carries an operation out: from the arrays that it takes, and changes of its parameters by name.
 Act = Callable[..., list[Any]]
 
+_COARSE = {np.dtype(np.float64): np.float32, np.dtype(np.complex128): np.complex64}
+
 _Held = tuple[Any, int]  # an array, and the index of the value
 
 
@@ -35,6 +37,7 @@ class Recorder:
         put: Mapping[int, np.ndarray] | None = None,
         lines: dict[int, tuple[Source, tuple[str, ...]]] | None = None,
         *,
+        coarse: bool = False,
         told: bool = True,
     ) -> None:
         """Note nothing yet.
@@ -43,6 +46,7 @@ class Recorder:
             want: indices of values, and names of outputs, of which a copy is kept in :attr:`kept`.
             put: by the index of a value, what is put in its place as soon as it has been computed.
             lines: what is known already of equations: by their identity, their lines and modules.
+            coarse: whether values of float64 are rounded to float32 as soon as they have been computed.
             told: whether values are given fingerprints.
         """
         #: By operation, what carries it out: from the arrays that it takes to those that it makes.
@@ -52,6 +56,7 @@ class Recorder:
         self.operations: list[Operation] = []
         self.kept: dict[int, np.ndarray] = {}
         self._want, self._put, self._told = frozenset(want), dict(put or {}), told
+        self._coarse = coarse
         self._last: dict[int, list[tuple[Any, ...]]] = {}
 
     def trace(
@@ -77,6 +82,8 @@ class Recorder:
         index = len(self.values)
         if index in self._put:
             array = jnp.asarray(self._put[index], jnp.result_type(array)).reshape(jnp.shape(array))
+        if self._coarse and jnp.result_type(array) in _COARSE:
+            array = jnp.asarray(_rounded(plain(array)))
         if index in self._want:
             self.kept[index] = plain(array).copy()
         kind = str(jnp.result_type(array))
@@ -197,6 +204,13 @@ class Recorder:
                 last.append(tuple(ended))
             self._last[id(jaxpr)] = last[::-1]
         return self._last[id(jaxpr)]
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    """Numbers of half the digits in a format that has all; what is too large for the smaller one stays."""
+    with np.errstate(over="ignore"):
+        rounded = array.astype(_COARSE[array.dtype]).astype(array.dtype)
+    return np.where(np.isfinite(rounded), rounded, array)
 
 
 def first_used(program: ClosedJaxpr) -> list[int]:
