@@ -217,7 +217,13 @@ def found(pair: Pair) -> Row:
     started = perf_counter()
     faults = pair.faults
     took = perf_counter() - started
-    told = [f"{f.imperative.operation} in {'.'.join(f.imperative.group)}: {f.cause}" for f in faults]
+    told = [
+        " and ".join(
+            f"{site.operation} (line {site.source.line})" for site in (fault.imperative, fault.functional)
+        )
+        + f": {fault.cause or 'unknown cause'}"
+        for fault in faults
+    ]
     return {"located": took, "told": told, **counts}
 
 

@@ -341,6 +341,17 @@ def test_an_operation_with_a_cause_is_not_given_up_for_a_step_of_it_without_one(
     assert lines(fault) == (line(left_attending, "softmax"), line(right_along_rows, "softmax"))
 
 
+def test_where_there_is_no_room_for_values_they_are_recorded_for_again_and_few_times(monkeypatch):
+    recorded, asked = [], locate.Locator.values
+    monkeypatch.setattr(locate.Locator, "values", lambda self, *a: recorded.append(a[0]) or asked(self, *a))
+    kept = found(left_attending, right_unscaled, WEIGHTS, drawn(4, 4))
+    assert not recorded
+    monkeypatch.setattr(locate, "_AT_HAND", 1000)  # of some 10,000 bytes
+    [fault] = found(left_attending, right_unscaled, WEIGHTS, drawn(4, 4))
+    assert [lines(fault)] == [lines(one) for one in kept]
+    assert 0 < len(recorded) < 60
+
+
 def left_of_the_kept(p, x):
     losses = (x @ p["w"]) ** 2
     keep = (x > 0).to(losses.dtype)
