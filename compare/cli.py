@@ -223,8 +223,6 @@ def check(
             pair.map.save(save_map)
             _say(f"Wrote {save_map}.")
         verdicts = {kind: pair.verdict(kind, locate=locate) for kind in dtypes}
-    if export is not None:
-        _export(verdicts.values(), export)
     if as_json:
         sides = {"imperative": torch_target, "functional": jax_target, "device": place}
         told = {kind: describe.document(verdict) for kind, verdict in verdicts.items()}
@@ -233,6 +231,8 @@ def check(
         texts = [describe.text(verdict) for verdict in verdicts.values()]
         heads = [f"{kind}, " for kind in dtypes] if len(dtypes) > 1 else [""]
         _write("\n\n".join(map("".join, zip(heads, texts, strict=True))))
+    if export is not None:  # last, so that what was found is not lost where it cannot be written
+        _export(verdicts.values(), export)
     raise typer.Exit(0 if all(verdict.agrees for verdict in verdicts.values()) else DISAGREE)
 
 

@@ -294,6 +294,17 @@ def test_what_cannot_be_compared_ends_with_2_and_one_sentence(command, arguments
     assert answer.err.count("\n") == 1
 
 
+def test_a_fault_is_exported_and_what_was_found_is_printed_even_if_it_cannot_be(command, here):
+    call = ("check", "left.py:scale", "right.py:other", "--params", "params.npz", "--args", "args.npz")
+    answer = command(*call, "--export", "made")
+    assert answer.code == 1
+    assert {path.name for path in (here / "made").iterdir()} == {"reproduce.py", "values.npz"}
+    refused = command(*call, "--export", "left.py")
+    assert refused.code == 2
+    assert refused.out == answer.out != ""
+    assert "left.py: cannot be written" in refused.err
+
+
 def test_a_map_that_cannot_be_written_ends_with_2(command):
     answer = command("check", *SCALE, "--params", "params.npz", "--save-map", "nowhere/map.json")
     assert answer.code == 2
