@@ -253,6 +253,20 @@ def test_a_gradient_that_is_stopped_within_the_forward_is_found_there():
     assert fault.evidence == "without stop_gradient there, output agrees"
 
 
+def right_stopped_within_and_after(p, x):
+    u, pull = jax.vjp(lambda x: jnp.tanh(jax.lax.stop_gradient(jnp.tanh(x @ p["w"])) @ p["v"] + x), x)
+    slope = pull(jnp.ones_like(u))[0]
+    return u * jax.lax.stop_gradient(slope)
+
+
+def test_a_stop_within_the_forward_is_told_before_one_that_the_backward_alone_shows():
+    first, second = found(left_through, right_stopped_within_and_after, WEIGHTS, drawn(3, 4))
+    assert {first.kind, second.kind} == {"stopped"}
+    assert (first.phase, second.phase) == ("forward", "backward")
+    assert lines(first)[1] == line(right_stopped_within_and_after, "u, pull")
+    assert lines(second)[1] == line(right_stopped_within_and_after, "return u")
+
+
 def right_of_two_stops(p, x):
     h = jnp.tanh(x @ p["w"])
     skipped = jax.lax.stop_gradient(h)

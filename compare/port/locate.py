@@ -230,7 +230,7 @@ class Locator:
             self._listen()
 
     def _listen(self) -> None:
-        """Forget what is known of the functional side."""
+        """Record the functional side as coarsely as its budgets ask for; the rest when it is asked for."""
         self._heard: tuple[frozenset[int], Trace, dict[str, np.ndarray], dict[int, np.ndarray]] | None = None
         # In float32 itself every operation would be compiled again, which takes longer than all of them.
         self.lower = self.recorded("functional", "float64", coarse=True)[0]
@@ -397,10 +397,8 @@ class _Told:
         self.moved = self.moved or fault.kind == "another order"
         self.single = self.single or (fault.phase == "forward" and fault.left.size == 1)
         if fault.phase == "forward":
-            ours, theirs = (
-                [lines[side], *(site.source for name, site in fault.goes_on.items() if name == side)]
-                for side in SIDES
-            )
+            after = {side: site.source for side, site in fault.goes_on.items()}
+            ours, theirs = ((lines[side], after.get(side, lines[side])) for side in SIDES)
             self.differentiated |= dict.fromkeys(product(ours, theirs))
             for side in SIDES:
                 self.wrong[side].add(lines[side])
