@@ -58,11 +58,13 @@ _MATRIX = 2
 #: So many values tell how either side orders its axes.
 _SAMPLE = 16
 
-#: Operations that leave a value as it is, unless they make it one of another dtype.
-_COPIES = frozenset({"to", "_to_copy", "convert_element_type", "clone", "prims.clone", "alias"})
-
 #: The operations that hold gradients back.
 _STOPPING = frozenset({"detach", "stop_gradient"})
+
+#: Operations that leave a value as it is, unless they make it one of another dtype.
+_COPIES = frozenset(
+    {"to", "_to_copy", "convert_element_type", "clone", "copy", "prims.clone", "alias", *_STOPPING}
+)
 
 #: So many gradients are named.
 _SHOWN = 3
@@ -642,8 +644,14 @@ class _State:
 
         After a softmax it cannot be seen where its largest score was taken away.
         """
-        ours = [v for v in _around(self.left, self.lefts, t) if v != t and not self.told.constant[v]]
-        theirs = [v for v in _around(self.right, self.rights, j) if v != j and not self.heard.constant[v]]
+        # What holds the same entries, such as the value before it was transposed, is no other one.
+        ours, theirs = (
+            [v for v in around if not constant[v] and v != value and not set(found[v]) & set(found[value])]
+            for around, constant, value, found in (
+                (_around(self.left, self.lefts, t), self.told.constant, t, self.forth),
+                (_around(self.right, self.rights, j), self.heard.constant, j, self.back),
+            )
+        )
         pairs = [*((t, b) for b in theirs if b not in self.puts), *((a, j) for a in ours)]
         best, (after, _) = (t, j, laid), self._next(j)
         if not after:
@@ -751,8 +759,14 @@ class _State:
         """The first pair upstream of a pair of the same entries in another order that mends it too."""
         if t in self.lefts.values or j in self.rights.values:
             return t, j, laid
-        for a, b in product(self.left.inputs(t), self.right.inputs(j)):
-            for put in self._laid(a, b, again=True) if b in self.forth[a] and b not in self.puts else ():
+        ours, theirs = (
+            sorted(trace.above([value]))[: -_REACH - 1 : -1]
+            for trace, value in ((self.left, t), (self.right, j))
+        )
+        for a, b in product(ours, theirs):
+            if (a, b) == (t, j) or b not in self.forth[a] or b in self.puts:
+                continue
+            for put in self._laid(a, b, again=True):
                 if self._reproduces({b: put}, j, laid):
                     return self._climbed(a, b, put)
         return t, j, laid
@@ -883,6 +897,8 @@ class _State:
         """
         below, after = self.lefts.below(t), self.rights.below(j)
         mark, budget = self.left.values[t].print, self.told.budget[t]
+        # What is differentiated goes with what was there: the ties of a maximum are none of a mean.
+        judged = self.right.forward if self.phase == "forward" else range(len(self.right.values))
         operations, needed = self._next(j, last)
         given, odd = self._have("functional", needed), 0
         good = _CONVINCED * (j in self._ends and self._ended(fingerprint(laid), self._ends[j]))
@@ -896,7 +912,7 @@ class _State:
                 continue
             same = self.told.same(told, self.heard.budget[index])
             if index not in after:
-                if len(self.back[index]) and not same.any():
+                if index in judged and len(self.back[index]) and not same.any():
                     return -1, 0
             elif not _alike(told, mark, budget):
                 found = any(p in below for p in np.flatnonzero(same))

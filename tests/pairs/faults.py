@@ -185,7 +185,13 @@ FAULTS = (
     Fault("cnn_train_linen", LEFT, "momentum=0.01", "momentum=0.99", "momentum convention"),
     Fault("cnn_train_linen", LEFT, "eps=1e-3", "eps=1e-5", "epsilon value"),
     Fault("cnn_train_linen", LEFT, "x.mean(dim=(2, 3))", "x.amax(dim=(2, 3))"),
-    Fault("cnn_train_linen", LEFT, "self.norm(self.conv(x)), 0.1", "self.norm(self.conv(x)), 0.01"),
+    Fault(
+        "cnn_train_linen",
+        LEFT,
+        "self.norm(self.conv(x)), 0.1",
+        "self.norm(self.conv(x)), 0.01",
+        "constant factor",
+    ),
     Fault(
         "cnn_nnx",
         RIGHT,
@@ -742,7 +748,7 @@ FAULTS = (
     ),
     Fault("mdn_nnx", RIGHT, "-jnp.mean(log_likelihood)", "-jnp.sum(log_likelihood)", "constant factor"),
     Fault("mdn_nnx", LEFT, "logits.log_softmax(dim=-1)", "logits.log_softmax(dim=0)", "softmax axis"),
-    Fault("mdn_nnx", LEFT, "* torch.exp(-log_sigma)", "* torch.exp(-2 * log_sigma)"),
+    Fault("mdn_nnx", LEFT, "* torch.exp(-log_sigma)", "* torch.exp(-2 * log_sigma)", "constant factor"),
 )
 
 
