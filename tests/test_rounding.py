@@ -299,6 +299,15 @@ def test_one_intermediate_in_float32_is_a_precision_leak_of_its_side(culprit):
     assert (higher.word, higher.reason, higher.side) == ("different", "precision leak", culprit)
 
 
+@pytest.mark.parametrize(("offset", "reason"), [(100, "precision leak"), (10_000, "")])
+def test_a_leak_that_absorbs_its_input_may_lose_its_name_and_is_different_all_the_same(offset, reason):
+    def clean(x):
+        return x + x.dtype.type(offset)
+
+    higher, _ = judged(clean, lambda x: clean(x).astype(np.float32).astype(x.dtype), points())
+    assert (higher.word, higher.reason) == ("different", reason)
+
+
 def test_an_array_of_float32_in_a_float64_run_is_a_precision_leak_even_if_both_sides_have_it():
     def narrow(inputs, dtype):
         return {"y": inputs["x"].astype(np.float32)}
