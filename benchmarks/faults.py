@@ -105,15 +105,17 @@ def place(pair: Pair, planted: Fault, found: Found) -> str:
     return "region" if line in {s.source.line for s in found.region[planted.side]} else "elsewhere"
 
 
+def planted_in(planted: tuple[Fault, ...]) -> Row:
+    """What a row says of the faults that were planted."""
+    told = [[f.side, pairs.line(f), f.old, f.new, f.cause or ""] for f in planted]
+    return {"pair": planted[0].pair, "planted": told}
+
+
 def tried(planted: tuple[Fault, ...]) -> Row:
     """Plant faults and look for them."""
-    name = planted[0].pair
-    row: Row = {
-        "pair": name,
-        "planted": [[f.side, pairs.line(f), f.old, f.new, f.cause or ""] for f in planted],
-    }
+    row = planted_in(planted)
     try:
-        pair = pairs.made(name, *planted, by=honest(name))
+        pair = pairs.made(row["pair"], *planted, by=honest(row["pair"]))
         row["word"] = pair.verdict("float64", locate=False).word
         began = time.time()
         faults = pair.faults if row["word"] == "different" else ()
@@ -149,8 +151,7 @@ def run(part: int, parts: int) -> None:
     (RESULTS / "faults").mkdir(parents=True, exist_ok=True)
     with (RESULTS / "faults" / f"{part}-{parts}.jsonl").open("a", encoding="utf-8") as file:
         for planted in mixed[part::parts]:
-            told = [[f.side, 0, f.old, f.new] for f in planted]
-            if key({"pair": planted[0].pair, "planted": told}) not in known:
+            if key(planted_in(planted)) not in known:
                 row = tried(planted)
                 print(row, flush=True)
                 file.write(json.dumps(row) + "\n")
@@ -190,9 +191,9 @@ def besides(row: Row) -> bool:
     return any(where not in GOOD for _, where, *_ in row.get("found", ()))
 
 
-def report() -> None:
-    """Put it into one page."""
-    rows = sorted(read(), key=lambda r: (r["pair"], r["planted"]))
+def page(rows: list[Row], machine: str) -> str:
+    """All of it on one page."""
+    rows = sorted(rows, key=lambda r: (r["pair"], r["planted"]))
     alone, together = ([r for r in rows if len(r["planted"]) == n] for n in (1, 2))
     places, pairs_places = (Counter(map(first, some)) for some in (alone, together))
     listed = [r for r in alone if r["planted"][0][-1]]
@@ -202,7 +203,7 @@ def report() -> None:
         "",
         "Written by `benchmarks/faults.py`.",
         "",
-        f"{describe.machine(environment([], [], 'cpu'))}.",
+        machine,
         "",
         f"{len(alone)} faults were planted alone, of {len(FAULTS)}, and {len(together)} of "
         f"{len(PAIRS_OF_FAULTS)} pairs of them. {(places + pairs_places)['unseen']} were said to agree.",
@@ -239,8 +240,14 @@ def report() -> None:
             lines.append(
                 "| " + " | ".join(c.replace("|", "\\|") for c in (r["pair"], code, causes, said)) + " |"
             )
-    (RESULTS / "faults.md").write_text("\n".join(lines) + "\n", "utf-8")
-    print("\n".join(lines))
+    return "\n".join(lines) + "\n"
+
+
+def report() -> None:
+    """Put it into one page."""
+    text = page(read(), f"{describe.machine(environment([], [], 'cpu'))}.")
+    (RESULTS / "faults.md").write_text(text, "utf-8")
+    print(text, end="")
 
 
 if __name__ == "__main__":

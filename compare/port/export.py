@@ -27,10 +27,9 @@ given = np.load(Path(__file__).with_name("{values}"))
 '''
 
 _TAIL = """
-wanted = given["wanted"]  # the imperative value, in the functional side's layout
-print("imperative", imperative)
-print("functional", functional)
-print("largest difference", np.abs(np.asarray(functional, float) - np.asarray(wanted, float)).max())
+print("imperative", imperative, "functional", functional, sep="\\n")
+# "wanted" is the imperative value, in the functional side's layout.
+print("largest difference", np.abs(np.asarray(functional, float) - given["wanted"].astype(float)).max())
 """
 
 
@@ -71,16 +70,19 @@ def export(fault: Fault, directory: Path) -> Path:
 def _lines(fault: Fault, side: str, arrays: dict[str, np.ndarray]) -> Iterator[str]:
     """The lines of one side; what they begin from goes to ``arrays``."""
     letter, make = side[0], "torch.tensor" if side == "imperative" else "jax.numpy.asarray"
+
+    def name(index: int) -> str:
+        return side if index == fault.ends[side] else f"{letter}{index}"
+
     for index, array in fault.given[side].items():
         arrays[f"{letter}{index}"] = array
-        yield f'{letter}{index} = {make}(given["{letter}{index}"])'
+        yield f'{name(index)} = {make}(given["{letter}{index}"])'
     for operation in fault.steps[side]:
         if not operation.call and operation.name not in _OWN:
             raise ExportError(f"{operation.name}, on the {side} side, has no public name to be called by.")
-        made = ", ".join(f"{letter}{index}" for index in operation.outputs)
+        made = ", ".join(map(name, operation.outputs))
         taken = _imperative if side == "imperative" else _functional
         yield f"{made} = {taken(operation, letter)}"
-    yield f"{side} = {letter}{fault.ends[side]}"
 
 
 def _imperative(operation: Operation, letter: str) -> str:
