@@ -10,7 +10,6 @@ files it begins anew.
 
 import json
 import random
-import re
 import sys
 import time
 import warnings
@@ -35,12 +34,11 @@ Row = dict[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
 
-#: Where a fault was found, from best to worst. A fault that removes an operation leaves none at its line,
-#: nor does one that exchanges names.
+#: Where a fault was found, from best to worst. A fault that removes an operation leaves none at its line.
 PLACES = {
     "line": "at its line",
     "caller": "in what its line calls",
-    "window": "where it leaves none: at the last one before, or the first that takes what it names",
+    "window": "at the last operation before its line, at which none is left",
     "region": "among the operations listed",
     "elsewhere": "elsewhere",
     "none": "not located",
@@ -69,25 +67,6 @@ def ran(pair: Pair, side: str) -> set[int]:
     return {operation.source.line for operation in trace.operations}
 
 
-def targets(text: str) -> str:
-    """The names that an assignment gives, as far as the text has them."""
-    given, assigned, _ = text.partition(" = ")
-    return given.strip() if assigned else ""
-
-
-def named_anew(planted: Fault) -> bool:
-    """Whether a fault exchanges names, which is no operation."""
-    return targets(planted.old) != targets(planted.new)
-
-
-def taking(planted: Fault, line: int) -> int:
-    """The first line that takes what a line gives a name; 0 if there is none."""
-    code = Path(pairs.__file__).with_name(f"{planted.pair}.py").read_text("utf-8").splitlines()
-    names = re.findall(r"\w+", targets(code[line - 1]))
-    later = range(line, len(code)) if names else ()
-    return next((n + 1 for n in later if set(names) & set(re.findall(r"\w+", code[n]))), 0)
-
-
 def place(pair: Pair, planted: Fault, found: Found) -> str:
     """Where a fault was found."""
     line = pairs.line(planted)
@@ -97,10 +76,7 @@ def place(pair: Pair, planted: Fault, found: Found) -> str:
         return "line"
     if line in {caller.line for caller in site.source.callers}:
         return "caller"
-    lines = ran(pair, planted.side)
-    if here == max((n for n in lines if n <= line), default=0):
-        return "window"
-    if here == taking(planted, line) and (line not in lines or named_anew(planted)):
+    if here == max((n for n in ran(pair, planted.side) if n <= line), default=0):
         return "window"
     return "region" if line in {s.source.line for s in found.region[planted.side]} else "elsewhere"
 

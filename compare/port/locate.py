@@ -766,6 +766,11 @@ class _State:
         for a, b in product(ours, theirs):
             if (a, b) == (t, j) or b not in self.forth[a] or b in self.puts:
                 continue
+            # What is right may be laid so that it makes up for what follows. What the last step moves to
+            # another place may be what is wrong, but not what was computed there, or lies further up.
+            last = a in self.left.inputs(t) and b in self.right.inputs(j) and self._moved(b)
+            if not last and any(self._turns(int(v), b) for v in self.back[b]):
+                continue
             for put in self._laid(a, b, again=True):
                 if self._reproduces({b: put}, j, laid):
                     return self._climbed(a, b, put)
@@ -875,6 +880,10 @@ class _State:
             votes = Counter(found[0] for t, j in some if len(found := self._turns(t, j)) == 1)
             usual[axes] = [order for order, _ in votes.most_common(1)]
         return usual
+
+    def _moved(self, j: int) -> bool:
+        """Whether a functional value has the entries of what it is made of."""
+        return any(set(self.back[v]) & set(self.back[j]) for v in self.right.inputs(j))
 
     def _turns(self, t: int, j: int) -> list[tuple[int, ...]]:
         """The orders of its axes in which one value is the other."""
