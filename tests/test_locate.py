@@ -9,8 +9,10 @@ import pytest
 import torch
 from jax.lax import stop_gradient  # under a name of its own nobody sees that it is called
 
+import pairs
 from compare.port import locate
 from compare.port.check import check
+from pairs.faults import FAULTS
 from scenarios.trace import fingerprint
 
 
@@ -498,3 +500,32 @@ def test_the_largest_number_that_there_is_stands_for_infinity(dtype):
     assert one.infinite == other.infinite == (0, 1 / 7, 0)
     np.testing.assert_array_equal(one.numbers, other.numbers)
     assert fingerprint(np.full(3, np.finfo(dtype).min)).constant
+
+
+def left_in_order(p, x):
+    h = torch.tanh(x @ p["w"])
+    return (h.reshape(-1) * torch.arange(1.0, 17.0, dtype=x.dtype)).sum()
+
+
+def right_transposed(p, x):
+    h = jnp.tanh(x @ p["w"])
+    h = h.T
+    return jnp.sum(h.reshape(-1) * jnp.arange(1.0, 17.0, dtype=x.dtype))
+
+
+def test_what_was_computed_right_is_not_told_for_where_it_is_transposed_later():
+    fault = found(left_in_order, right_transposed, WEIGHTS, drawn(4, 4))[0]
+    assert fault.kind == "another order"
+    assert lines(fault)[1] == line(right_transposed, "h = h.T")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cnn_nnx", "x = jnp.max(x, axis=(1, 2))"),  # its ties are none of the mean, and are differentiated
+        ("unet_linen", "jnp.concatenate([coarse, h]"),  # padded and convolved, before the difference is seen
+    ],
+)
+def test_a_planted_fault_is_told_at_its_line_and_not_where_it_is_seen_first(name, text):
+    [fault] = [fault for fault in FAULTS if (fault.pair, fault.new) == (name, text)]
+    assert lines(pairs.made(name, fault).faults[0])[1] == pairs.line(fault)
