@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,11 +97,10 @@ def said():
     )
 
     def fault(**changed):
-        blank = {entry.name: {} for entry in fields(Fault)}
         kinds = {"kind": "another value", "phase": "forward", "imperative": left, "functional": right}
-        sizes = {"local": 0.5, "accumulated": 0.75, "scale": 2.0, "places": 1, "left": ones, "right": ones}
-        rest = {"ancestors": ((given, given),), "cause": "", "evidence": ""}
-        return Fault(**{**blank, **kinds, **sizes, **rest, **changed})
+        sizes = {"local": 0.5, "accumulated": 0.75, "scale": 2.0, "left": ones, "right": ones}
+        rest = {"region": {}, "ancestors": ((given, given),), "ends": {}}
+        return Fault(**{**kinds, **sizes, **rest, **changed})
 
     def verdict(word, *faults, doubt=False, apart=0.5, notes=()):
         finding = Finding(

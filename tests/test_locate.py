@@ -68,13 +68,13 @@ def right_gated(p, x):
 
 def test_what_is_differentiated_at_a_wrong_line_is_put_right_without_a_search_for_it(monkeypatch):
     searched = []
-    search = locate._State.search
+    search = locate.first_fault
 
     def noted(state):
         searched.append(state.phase)
         return search(state)
 
-    monkeypatch.setattr(locate._State, "search", noted)
+    monkeypatch.setattr(locate, "first_fault", noted)
     [fault] = found(left_gated, right_gated, WEIGHTS, drawn(3, 4))
     assert lines(fault) == (line(left_gated, "gelu"), line(right_gated, "relu"))
     assert set(searched) == {"forward"}
@@ -358,11 +358,12 @@ def test_an_operation_with_a_cause_is_not_given_up_for_a_step_of_it_without_one(
 
 
 def test_where_there_is_no_room_for_values_they_are_recorded_for_again_and_few_times(monkeypatch):
-    recorded, asked = [], locate.Locator.values
-    monkeypatch.setattr(locate.Locator, "values", lambda self, *a: recorded.append(a[0]) or asked(self, *a))
+    recorded, asked = [], locate.Sides.values
+    monkeypatch.setattr(locate.Sides, "values", lambda self, *a: recorded.append(a[0]) or asked(self, *a))
     kept = found(left_attending, right_unscaled, WEIGHTS, drawn(4, 4))
     assert not recorded
-    monkeypatch.setattr(locate, "_AT_HAND", 1000)  # of some 10,000 bytes
+    for module in (locate.sides, locate.state):
+        monkeypatch.setattr(module, "AT_HAND", 1000)  # of some 10,000 bytes
     [fault] = found(left_attending, right_unscaled, WEIGHTS, drawn(4, 4))
     assert [lines(fault)] == [lines(one) for one in kept]
     assert 0 < len(recorded) < 60

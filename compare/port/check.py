@@ -11,7 +11,7 @@ from compare import twins
 from compare.judge import GRAVITY, Trial, Verdict, Word
 from compare.judge.trees import gap
 from compare.port.alignment import partners, prints
-from compare.port.locate import Fault, Locator
+from compare.port.locate import Fault, Sides, faults
 from compare.port.mapping import SIDES, Map, Side, moved, slices, to_functional
 from compare.port.matching import match
 from compare.port.training import Run, Trained
@@ -347,7 +347,7 @@ class Pair:
                 if name in left and gap(left[name], there[name]).absolute > budgets[quantity]
             ]
 
-        locator = Locator(
+        sides = Sides(
             lambda dtype, **options: self.left.record(parameters, arrays, dtype, self.device, **options),
             lambda dtype, **options: self.right.record(held, arrays, dtype, self.device, **options),
             lambda trace, steps, values, options={}: self.right.replay(
@@ -359,7 +359,7 @@ class Pair:
             {"imperative": self.left.stops, "functional": self.right.stops},
             sum(a.size for a in (*parameters.values(), *arrays.values()) if of_float(a)),
         )
-        return tuple(locator.faults())
+        return tuple(faults(sides))
 
     def _expected(self, outputs: Arrays) -> Arrays:
         """What the functional trace's outputs should be, given those of the imperative one."""
