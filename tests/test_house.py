@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -31,6 +32,12 @@ HELPERS = {
 def test_every_package_holds_one_module_per_scenario_and_its_helpers(package):
     stems = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
     assert stems == set(NAMES) | HELPERS[package]
+
+
+def test_every_folder_of_modules_is_packaged():
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    found = [path.parent for name in (*HELPERS, "compare") for path in (ROOT / name).rglob("__init__.py")]
+    assert sorted(packaged) == sorted(".".join(path.relative_to(ROOT).parts) for path in found)
 
 
 @pytest.mark.parametrize("side", SIDES)
