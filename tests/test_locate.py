@@ -12,6 +12,7 @@ from jax.lax import stop_gradient  # under a name of its own nobody sees that it
 import pairs
 from compare.port import locate
 from compare.port.check import check
+from compare.port.layout import apart
 from pairs.faults import FAULTS
 from scenarios.trace import fingerprint
 
@@ -355,6 +356,13 @@ def test_an_operation_with_a_cause_is_not_given_up_for_a_step_of_it_without_one(
     [fault] = found(left_attending, right_along_rows, WEIGHTS, drawn(4, 4))
     assert fault.cause == "softmax axis"
     assert lines(fault) == (line(left_attending, "softmax"), line(right_along_rows, "softmax"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_values_of_every_precision_are_laid_side_by_side(dtype):
+    here, there = np.array([1, 2, np.inf], dtype), np.array([1, 2.5, np.inf], dtype)
+    assert apart(here, here) == 0
+    assert apart(here, there) == 0.5
 
 
 def test_where_there_is_no_room_for_values_they_are_recorded_for_again_and_few_times(monkeypatch):

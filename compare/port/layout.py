@@ -46,7 +46,8 @@ def apart(left: np.ndarray, right: np.ndarray) -> float:
 
 
 def _endless(array: np.ndarray) -> np.ndarray:
-    far = np.abs(array) >= endless(array.dtype) if array.dtype.kind == "f" else np.zeros(1, bool)
+    # A limit that is beyond the dtype cannot be compared with it.
+    far = np.abs(array) >= np.float64(endless(array.dtype)) if array.dtype.kind == "f" else np.zeros(1, bool)
     return np.where(far, np.copysign(np.inf, array), array) if far.any() else array
 
 
