@@ -493,3 +493,16 @@ def test_the_judge_holds_no_tolerance_besides_its_documented_constants():
     assert set(re.findall(r"^(_?[A-Z][A-Z_]+)(?:: \w+)? = [\d.]+$", text, re.MULTILINE)) <= named
     page = (JUDGE.parents[1] / "docs" / "judging.md").read_text("utf-8")
     assert all(f"`{name}`" in page for name in named - {"CHUNK", "_SAMPLES"})
+
+
+@each_side
+def test_a_twin_that_writes_into_the_statement_cannot(side):
+    pair = twins.load("three_neurons")
+    run = getattr(pair, side).run
+
+    def writing(statement, **options):
+        next(iter(statement.start.values()))[...] = 0
+        return run(statement, **options)
+
+    with pytest.raises(ValueError, match="read-only"):
+        judge(with_side(pair, side, writing))

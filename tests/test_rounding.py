@@ -805,3 +805,15 @@ def test_a_constant_with_a_defect_that_no_lucky_rounding_explains_is_different(d
     constant = lambda x: x[:1] * 0 + x.dtype.type(3)  # noqa: E731
     higher, _ = judged(constant, lambda x: constant(x) * x.dtype.type(1 + defect), points(4))
     assert higher.word == "different"
+
+
+def test_a_side_that_writes_into_its_inputs_changes_nothing_that_the_other_is_given():
+    def writing(inputs, dtype):
+        value = inputs["x"].astype(dtype) ** 2
+        inputs["x"][:] = 0
+        return {"y": value}
+
+    at = {"x": np.array([1.5, 2.5])}
+    examination = examine(writing, lambda inputs, dtype: {"y": inputs["x"].astype(dtype) ** 2}, at)
+    assert {finding.word for finding in (*examination.higher, *examination.lower)} == {"identical"}
+    assert at["x"].tolist() == [1.5, 2.5]

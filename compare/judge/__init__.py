@@ -15,7 +15,7 @@ from itertools import groupby
 import numpy as np
 
 from compare.judge.rounding import Examination, Function, examine
-from compare.judge.training import FreeRun, Run, State, function, inputs, states
+from compare.judge.training import FreeRun, Run, State, StepFunction, inputs, states
 from compare.judge.trees import gap
 from compare.judge.truth import Known, along_run, at_state, check_published, known
 from compare.judge.verdict import SIDES, Distance, Dynamics, FactCheck, Finding, PublishedCheck, Verdict, Word
@@ -139,7 +139,7 @@ class Trial:
 
     @cached_property
     def _calls(self) -> dict[str, Function]:
-        return {side: function(run, self.pair.statement) for side, run in self.runs.items()}
+        return {side: StepFunction(run, self.pair.statement) for side, run in self.runs.items()}
 
     @cached_property
     def examinations(self) -> tuple[tuple[State, Examination], ...]:

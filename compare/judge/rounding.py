@@ -54,7 +54,11 @@ Outputs = Mapping[str, Arrays]  # by side
 
 
 class Function(Protocol):
-    """One side of a comparison: from inputs by name to outputs by name, computed in a given dtype."""
+    """One side of a comparison: from inputs by name to outputs by name, computed in a given dtype.
+
+    It is given copies of the inputs, unless it has a true attribute ``copies``: then it makes its own of
+    whatever it changes.
+    """
 
     def __call__(self, inputs: Arrays, dtype: str, /) -> Arrays:
         """Convert ``inputs`` to ``dtype``, compute in it, and return NumPy arrays of it."""
@@ -165,8 +169,7 @@ class _Comparison:
         for _ in range(POINTS):
             if self.drawn and self._settled():
                 break
-            at = rounded(self._moved(self.at, self.lower), self.lower)
-            self._sample(at, self._attempt(at, self.lower))
+            self._draw()
         higher = {**self.unlike, **{name: self._finding(name, q) for name, q in self.quantities.items()}}
         lower = {name: below.get(name) or self._below(higher[name]) for name in higher} if self.lower else {}
         return Examination(tuple(higher.values()), tuple(lower.values()))
@@ -176,7 +179,9 @@ class _Comparison:
         return {side: self._run_side(side, inputs, dtype) for side in self.sides}
 
     def _run_side(self, side: str, inputs: Arrays, dtype: str) -> Arrays:
-        outputs = dict(self.sides[side]({n: a.copy() for n, a in inputs.items()}, dtype))
+        call = self.sides[side]
+        given = inputs if getattr(call, "copies", False) else {n: a.copy() for n, a in inputs.items()}
+        outputs = dict(call(given, dtype))
         # One by one, since the outputs of a large model are large.
         return {name: np.array(outputs.pop(name)) for name in tuple(outputs)}
 
@@ -236,6 +241,11 @@ class _Comparison:
     def ratio(self) -> float:
         """Of the unit roundoffs."""
         return self.unit / unit_roundoff(self.lower) if self.lower else 1.0
+
+    def _draw(self) -> None:
+        """Draw the rounding errors at one more neighbour, which is needed no longer than that takes."""
+        at = rounded(self._moved(self.at, self.lower), self.lower)
+        self._sample(at, self._attempt(at, self.lower))
 
     def _sample(self, inputs: Arrays, lower: Outputs | None) -> None:
         """Draw the rounding errors at one more point."""

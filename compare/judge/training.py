@@ -9,6 +9,7 @@ the step at which it does is judged from the state that each side had reached by
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from compare.judge.precision import chain, last_bits, moved, smallest_normal, un
 from compare.judge.rounding import RADIUS, SAFETY, examine, mismatches
 from compare.judge.trees import gap
 from compare.judge.verdict import SIDES, Dynamics, Finding, Reason, Word
-from scenarios.types import Arrays, Result, Statement
+from scenarios.types import Arrays, Result, Statement, read_only
 
 #: Runs one side: a statement, a dtype, and which steps to record.
 Run = Callable[[Statement, str, int | None], Result]
@@ -43,19 +44,36 @@ def inputs(statement: Statement, state: State) -> Arrays:
     return {f"{group}.{name}": array for group, tree in trees.items() for name, array in tree.items()}
 
 
-def function(run: Run, statement: Statement, steps: int = 1) -> Callable[[Arrays, str], Arrays]:
-    """One side as a function: a step of training, or the whole of a scenario that trains nothing."""
+@dataclass(frozen=True)
+class StepFunction:
+    """One side as a function: a step of training, or the whole of a scenario that trains nothing.
 
-    def call(at: Arrays, dtype: str) -> Arrays:
+    Attributes:
+        run: the side.
+        statement: what it is given, but for the inputs.
+        steps: how many are taken.
+        copies: that it changes nothing that it is given, and is given no copies, of which a large model has
+            no room for many: a side that writes into what is the statement's cannot.
+    """
+
+    run: Run
+    statement: Statement
+    steps: int = 1
+    copies: ClassVar[bool] = True
+
+    def __call__(self, at: Arrays, dtype: str) -> Arrays:
+        """From inputs by name to outputs by name."""
         start, data, state = (
-            {path.partition(".")[2]: array for path, array in at.items() if path.startswith(f"{group}.")}
+            read_only(
+                (path.removeprefix(f"{group}."), array.view())
+                for path, array in at.items()
+                if path.startswith(f"{group}.")
+            )
             for group in ("start", "data", "state")
         )
-        asked = replace(_steps(statement, steps), start=start, data=data, state=state)
-        result = run(asked, dtype, None)
+        asked = replace(_steps(self.statement, self.steps), start=start, data=data, state=state)
+        result = self.run(asked, dtype, None)
         return {f"{g}.{name}": array for g in _GROUPS for name, array in getattr(result, g).items()}
-
-    return call
 
 
 def states(run: Run, statement: Statement, *, follow: bool = True) -> Iterator[State]:
@@ -244,7 +262,7 @@ class FreeRun:
         if every != 1:  # the first recorded step beyond the budget need not be the first one
             fine = FreeRun(self.runs, statement, 1, lambda side, dtype: self.runs[side](statement, dtype, 1))
             return fine.blamed or fine.excess is None
-        calls = {side: function(run, statement) for side, run in self.runs.items()}
+        calls = {side: StepFunction(run, statement) for side, run in self.runs.items()}
         start = State(0, statement.start, statement.state)
         for side, run in self.runs.items():
             at = inputs(statement, advanced(run, statement, start, step - 1))
@@ -296,7 +314,7 @@ class FreeRun:
     @cached_property
     def _identified(self) -> int:
         """The rank of the Jacobian of what the imperative side computes at its converged parameters."""
-        call = function(self.runs["imperative"], self.statement, steps=0)
+        call = StepFunction(self.runs["imperative"], self.statement, steps=0)
         converged = self.results["float64"]["imperative"].converged
         at = inputs(self.statement, State(0, converged, {}))
         unit = unit_roundoff("float64")

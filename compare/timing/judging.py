@@ -5,7 +5,7 @@ from typing import Any
 
 from compare import twins
 from compare.judge import examine
-from compare.judge.training import State, advanced, function, inputs
+from compare.judge.training import State, StepFunction, advanced, inputs
 from scenarios import Device, Dtype, Result, Session, Statement
 
 #: Steps of a run that a variant is judged by, from the start and from half-way; where there are more
@@ -51,7 +51,9 @@ def judged(statement: Statement, module: str, variant: str, dtype: Dtype, device
     for state in (halfway,) if large else (start, halfway):
         try:
             found = examine(
-                function(run, statement, steps), function(told, statement, steps), inputs(statement, state)
+                StepFunction(run, statement, steps),
+                StepFunction(told, statement, steps),
+                inputs(statement, state),
             )
         except Exception as error:  # noqa: BLE001  # whatever a variant raises is why it has no figure
             return f"{type(error).__name__}: {error}".strip().splitlines()[0]
