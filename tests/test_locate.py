@@ -374,7 +374,17 @@ def test_where_there_is_no_room_for_values_they_are_recorded_for_again_and_few_t
         monkeypatch.setattr(module, "AT_HAND", 1000)  # of some 10,000 bytes
     [fault] = found(left_attending, right_unscaled, WEIGHTS, drawn(4, 4))
     assert [lines(fault)] == [lines(one) for one in kept]
-    assert 0 < len(recorded) < 60
+    assert 0 < len(recorded) < 20
+
+
+def test_where_there_is_some_room_what_is_needed_for_many_tries_is_recorded_at_once(monkeypatch):
+    recorded, asked = [], locate.Sides.values
+    monkeypatch.setattr(locate.Sides, "values", lambda self, *a: recorded.append(a[0]) or asked(self, *a))
+    for module in (locate.sides, locate.state):
+        monkeypatch.setattr(module, "AT_HAND", 1500)
+    [fault] = found(left_attending, right_unscaled, WEIGHTS, drawn(4, 4))
+    assert fault.cause == "constant factor"
+    assert 0 < len(recorded) < 8  # else 11
 
 
 def left_of_the_kept(p, x):

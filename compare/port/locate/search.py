@@ -128,10 +128,8 @@ def _upstream(state: State, t: int, j: int, laid: np.ndarray) -> tuple[int, int,
     """A pair upstream that makes the pair agree in its turn."""
     pairs = _pairs_above(state, t, j)
     theirs = {b for _, b in pairs}
-    state.expect("imperative", {a for a, _ in pairs})
-    state.expect("functional", {v for b in theirs for v in state.between([b], j)[1]}.union(theirs))
     left = REPLAYED
-    for a, b in pairs:
+    for a, b in state.ready(pairs, lambda b: state.between([b], j)[1]):
         for put in state.laid(a, b, turned=True):
             for puts in _together(state, a, b, put, theirs):
                 if state.reproduces(puts, j, laid) and state.agreeing(a, b, put) >= (0,):
@@ -172,8 +170,7 @@ def _together(state: State, a: int, b: int, put: np.ndarray, among: Collection[i
     Where both factors of a product are wrong neither of them alone mends it.
     """
     yield {b: put}
-    beside = {v: other for v, other in state.elsewhere(a, b).items() if v in among}
-    if beside:
+    if beside := state.elsewhere(a, b, among):
         yield {b: put, **beside}
 
 

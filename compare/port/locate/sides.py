@@ -76,6 +76,8 @@ class Sides:
         #: By side, the lines at which gradients that it stops are let through.
         self.through: dict[str, frozenset[Source]] = {side: frozenset() for side in SIDES}
         self.mended: set[str] = set()
+        #: By number of axes, the order in which the functional side has those of the imperative one.
+        self.usual: dict[int, tuple[int, ...]] = {}
         for side in SIDES[::-1]:
             self.begin(side)
 

@@ -1,7 +1,7 @@
 """How far two sides agree where some values of the one stand in the places of the other's."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heapify, heappop, heappush
@@ -120,12 +120,38 @@ class State:
         self, pairs: Iterable[tuple[int, int]], last: int | None = None
     ) -> Iterator[tuple[int, int, np.ndarray, tuple[int, int]]]:
         """Pairs of values of one size, in every layout, and how much agrees if one is put for the other."""
-        pairs = [pair for pair in pairs if self.comparable(*pair)]
-        self.expect("imperative", {t for t, _ in pairs})
-        self.expect("functional", {v for j in {j for _, j in pairs} for v in (j, *self.next(j, last)[1])})
-        for t, j in pairs:
+        comparable = (pair for pair in pairs if self.comparable(*pair))
+        for t, j in self.ready(comparable, lambda j: self.next(j, last)[1]):
             for laid in self.laid(t, j):
                 yield t, j, laid, self.agreeing(t, j, laid, last)
+
+    def ready(
+        self, pairs: Iterable[tuple[int, int]], more: Callable[[int], Collection[int]] = lambda _: ()
+    ) -> Iterator[tuple[int, int]]:
+        """Pairs one after the other, their values at hand: recorded for as many at once as there is room for.
+
+        Args:
+            pairs: of values, of the imperative side and of the functional one.
+            more: what is needed of the functional side besides, given the value.
+        """
+        together: list[tuple[int, int]] = []
+        ours, theirs = set[int](), set[int]()
+        for t, j in pairs:
+            left, right = ours | {t}, theirs.union([j], more(j))
+            fits = self._fits("imperative", left) and self._fits("functional", right)
+            if together and not fits:
+                yield from self._ready(together, ours, theirs)
+                together, left, right = [], {t}, {j, *more(j)}
+            together.append((t, j))
+            ours, theirs = left, right
+        yield from self._ready(together, ours, theirs)
+
+    def _ready(
+        self, pairs: Sequence[tuple[int, int]], ours: Collection[int], theirs: Collection[int]
+    ) -> Sequence[tuple[int, int]]:
+        self.expect("imperative", ours)
+        self.expect("functional", theirs)
+        return pairs
 
     def reproduces(self, puts: Puts, j: int, laid: np.ndarray) -> bool:
         """Whether the functional side computes this value at ``j`` if those are put in their places."""
@@ -169,18 +195,24 @@ class State:
             trace = self.left if side == "imperative" else self.right
             missing |= set(room(trace)) - cache.keys()  # and none is recorded for again
             made = self.sides.values(side, missing, self.puts)
-            if sum(a.nbytes for a in (*cache.values(), *made.values())) > AT_HAND:
-                made |= {v: cache[v] for v in wanted if v in cache}
-                cache.clear()
-                return {v: made[v] for v in wanted}
+            spare = AT_HAND - sum(a.nbytes for a in (*cache.values(), *made.values()))
+            for v in [v for v in cache if v not in wanted] if spare < 0 else ():  # the oldest go first
+                if spare >= 0:
+                    break
+                spare += cache.pop(v).nbytes
+            if spare < 0:
+                return {v: made[v] if v in made else cache[v] for v in wanted}
             cache.update(made)
         return {v: cache[v] for v in wanted}
 
-    def expect(self, side: str, wanted: Collection[int]) -> None:
+    def expect(self, side: Side, wanted: Collection[int]) -> None:
         """Have values at hand that will be asked for, if there is room for all of them."""
-        trace = self.left if side == "imperative" else self.right
-        if in_bytes(trace.values[v] for v in wanted) <= AT_HAND:
+        if self._fits(side, wanted):
             self.have(side, wanted)
+
+    def _fits(self, side: Side, wanted: Iterable[int]) -> bool:
+        trace = self.left if side == "imperative" else self.right
+        return in_bytes(trace.values[v] for v in wanted) <= AT_HAND
 
     def value(self, side: str, value: int) -> np.ndarray:
         """One value as numbers."""
@@ -201,7 +233,7 @@ class State:
         """
         value, there = self.value("imperative", t), self.value("functional", j)
         budget = max(self.told.budget[t], self.heard.budget[j])
-        usual = self._usual.get(value.ndim, ()) if value.ndim == there.ndim else ()
+        usual = [self._usual[value.ndim]] if value.ndim == there.ndim and value.ndim in self._usual else []
         near: list[np.ndarray] = nearest(value, there, _MORE_LAYOUTS if turned or again else _LAYOUTS, usual)
         other = [laid for laid in near if apart(laid, there) > budget]
         if other if again else len(other) == len(near):
@@ -221,7 +253,7 @@ class State:
         return nearest(1 / value, there, 1) if value.dtype.kind == "f" and np.all(value) else []
 
     @cached_property
-    def _usual(self) -> dict[int, list[tuple[int, ...]]]:
+    def _usual(self) -> Mapping[int, tuple[int, ...]]:
         """By number of axes, the order in which the functional side has those of the imperative one.
 
         It is that of the values which have one partner, and one order in which they are equal.
@@ -233,14 +265,14 @@ class State:
             axes = len(self.left.values[t].shape)
             if axes > _MATRIX and len(self.right.values[alone[0]].shape) == axes:
                 pairs.setdefault(axes, []).append((t, int(alone[0])))
-        chosen = {axes: some[:_SAMPLE] for axes, some in pairs.items()}
-        self.expect("imperative", {t for some in chosen.values() for t, _ in some})
-        self.expect("functional", {j for some in chosen.values() for _, j in some})
-        usual = {}
+        known = self.sides.usual
+        chosen = {axes: some[:_SAMPLE] for axes, some in pairs.items() if axes not in known}
         for axes, some in chosen.items():
-            votes = Counter(found[0] for t, j in some if len(found := self.turns(t, j)) == 1)
-            usual[axes] = [order for order, _ in votes.most_common(1)]
-        return usual
+            turns = [self.turns(t, j) for t, j in self.ready(some)]
+            votes = Counter(found[0] for found in turns if len(found) == 1)
+            if votes:
+                known[axes] = votes.most_common(1)[0][0]
+        return known
 
     def moved(self, j: int) -> bool:
         """Whether a functional value has the entries of what it is made of."""
@@ -362,8 +394,14 @@ class State:
         """Whether what is made at ``j`` is another value, up to rounding."""
         return apart(number(made), number(laid)) <= float(self.heard.budget[j])
 
-    def elsewhere(self, t: int, j: int) -> Puts:
-        """What to put in the other places that the same two lines have run, if they correspond."""
+    def elsewhere(self, t: int, j: int, among: Collection[int] | None = None) -> Puts:
+        """What to put in the other places that the same two lines have run, if they correspond.
+
+        Args:
+            t: where they have run first, on the imperative side,
+            j: and on the functional side.
+            among: the functional values that are asked for; all of them without it.
+        """
         ours, theirs = self.left.alike(t), self.right.alike(j)
         if len(ours) < 2 or len(theirs) % len(ours) or (t in self.left.forward) != (j in self.right.forward):  # noqa: PLR2004  # it ran once
             return {}
@@ -373,6 +411,7 @@ class State:
         if places[0] < 0 or places[-1] >= len(theirs):
             return {}
         others = {theirs[place]: ours[k] for k, place in enumerate(places) if ours[k] > t}
+        others = {right: left for right, left in others.items() if among is None or right in among}
         lefts, rights = self.have("imperative", others.values()), self.have("functional", others)
         made = {}
         for right, left in others.items():
