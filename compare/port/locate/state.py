@@ -194,13 +194,15 @@ class State:
         if missing := set(wanted) - cache.keys():
             trace = self.left if side == "imperative" else self.right
             missing |= set(room(trace)) - cache.keys()  # and none is recorded for again
-            made = self.sides.values(side, missing, self.puts)
-            spare = AT_HAND - sum(a.nbytes for a in (*cache.values(), *made.values()))
-            for v in [v for v in cache if v not in wanted] if spare < 0 else ():  # the oldest go first
-                if spare >= 0:
+            # The oldest go first, and before others come: there would not be room for both.
+            more = in_bytes(trace.values[v] for v in missing)
+            held = sum(array.nbytes for array in cache.values())
+            for v in [v for v in cache if v not in wanted] if more <= AT_HAND else ():
+                if held + more <= AT_HAND:
                     break
-                spare += cache.pop(v).nbytes
-            if spare < 0:
+                held -= cache.pop(v).nbytes
+            made = self.sides.values(side, missing, self.puts)
+            if held + more > AT_HAND:
                 return {v: made[v] if v in made else cache[v] for v in wanted}
             cache.update(made)
         return {v: cache[v] for v in wanted}
