@@ -144,6 +144,31 @@ def _complain(records: "Sequence[Record]", directory: Path) -> set[str]:
 
 
 @app.command()
+def atlas(
+    families: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FAMILY]...", help="Of entries; all by default.", show_default=False),
+    ] = None,
+    *,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|gpu")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure where PyTorch and JAX mean different things by one name."""
+    from compare import twins
+    from compare.atlas import describe, readings
+    from scenarios.atlas import ALL
+
+    chosen = [_choose("family", name, tuple(ALL)) for name in dict.fromkeys(families or ALL)]
+    place = twins.resolve(_choose("device", device, DEVICES))
+    total = 2 * sum(len(ALL[family]) for family in chosen)
+    found = list(_progress(readings(chosen, place), total, "Measuring"))
+    if as_json:
+        _write(json.dumps(describe.document(found), indent=1))
+    else:
+        _write(_grid(describe.table(found)) + describe.LEGEND)
+
+
+@app.command()
 def check(
     torch_target: Annotated[
         str,

@@ -1,11 +1,13 @@
 """From a name to its statement and its two twins; the only place that imports either framework's side."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
+
+import numpy as np
 
 import scenarios
 from scenarios import Device, Dtype, Statement, UnavailableError
@@ -79,6 +81,12 @@ def resolve(device: Device) -> Device:
 def environments(device: Device) -> dict[str, dict[str, str]]:
     """Versions, threads and device of both sides."""
     return {package: _side(package, "arrays").environment(device) for package in ("functional", "imperative")}
+
+
+def expressions(side: str) -> Callable[..., dict[str, np.ndarray | str]]:
+    """What a side measures expressions of the atlas by: ``measured`` of its module ``atlas``."""
+    measured: Callable[..., dict[str, np.ndarray | str]] = _side(side, "atlas").measured
+    return measured
 
 
 def _side(package: str, module: str) -> ModuleType:

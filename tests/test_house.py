@@ -23,8 +23,29 @@ TRAINED = [statement.name for statement in scenarios.ALL if statement.training]
 SIDES = ("imperative", "functional")
 HELPERS = {
     "scenarios": {"graph", "layout", "markup", "port", "sizes", "sources", "trace", "types"},
-    "imperative": {"arrays", "defects", "drawn", "history", "optimizer", "port", "tape", "trace", "variants"},
-    "functional": {"arrays", "defects", "drawn", "history", "optimizer", "port", "stops", "variants"},
+    "imperative": {
+        "arrays",
+        "atlas",
+        "defects",
+        "drawn",
+        "history",
+        "optimizer",
+        "port",
+        "tape",
+        "trace",
+        "variants",
+    },
+    "functional": {
+        "arrays",
+        "atlas",
+        "defects",
+        "drawn",
+        "history",
+        "optimizer",
+        "port",
+        "stops",
+        "variants",
+    },
 }
 
 

@@ -1,0 +1,111 @@
+"""Puts the atlas into tables and documents."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from compare.atlas.measure import Quantities, Reading, worst
+from compare.describe import Table
+from scenarios.atlas import ALL, Entry
+
+LEGEND = (
+    "value, gradient, second: PyTorch's expression and what is written for it in JAX at first, as the judge "
+    "has them in either precision; second derivatives are those of the sum of all gradients. forward: both "
+    "in forward mode. own modes: by side, reverse mode against forward mode. compiled: JAX step by step "
+    "against JAX compiled, in float32. translation: value and gradients of PyTorch's against what the atlas "
+    "says for it in JAX. refused: a side does not offer it.\n"
+)
+
+
+def table(readings: Iterable[Reading]) -> Table:
+    """A row per entry: the words of both precisions, where they are not the same one after the other."""
+    found: dict[str, list[Reading]] = {}
+    for reading in readings:
+        found.setdefault(reading.entry, []).append(reading)
+    header = ("entry", "value", "gradient", "translation", "second", "forward", "own modes", "compiled")
+    return Table("Atlas", header, tuple(_row(entry, both) for entry, both in found.items()))
+
+
+def document(readings: Iterable[Reading]) -> list[dict[str, object]]:
+    """All of it, plain: arrays as lists, numbers that JSON lacks as words."""
+    return [_plain(reading) for reading in readings]
+
+
+def entry_of(name: str) -> Entry:
+    """The entry of this name."""
+    return next(entry for entries in ALL.values() for entry in entries if entry.name == name)
+
+
+def _row(entry: str, both: Sequence[Reading]) -> tuple[str, ...]:
+    ports = [reading.port for reading in both]
+    return (
+        entry,
+        _words(ports, "value"),
+        _words(ports, "gradient"),
+        _either(reading.translated for reading in both),
+        _words(ports, "second"),
+        _words(ports, "tangent"),
+        " / ".join(
+            _either(worst(reading.modes[side], ("mode",)) for reading in both)
+            for side in ("imperative", "functional")
+        ),
+        _either(worst(reading.compiled) for reading in both if reading.compiled),
+    )
+
+
+def _words(ports: Iterable[Quantities], kind: str) -> str:
+    return _either(worst(port, (kind,)) if _any(port, kind) else "" for port in ports)
+
+
+def _any(port: Quantities, kind: str) -> bool:
+    return any(quantity.name.partition(".")[0] == kind for quantity in port)
+
+
+def _either(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(word for word in words if word)) or "–"
+
+
+def _plain(reading: Reading) -> dict[str, object]:
+    entry = entry_of(reading.entry)
+    return {
+        "entry": entry.name,
+        "dtype": reading.dtype,
+        "word": reading.word,
+        "torch": entry.torch,
+        "jax": entry.jax,
+        "translation": entry.translation,
+        "translated": reading.translated,
+        "at": {name: _numbers(array) for name, array in entry.arrays.items()},
+        "note": entry.note,
+        "source": list(entry.source),
+        "port": list(_quantities(reading.port)),
+        "by_translation": list(_quantities(reading.translation)),
+        "modes": {side: list(_quantities(found)) for side, found in reading.modes.items()},
+        "compiled": list(_quantities(reading.compiled)),
+    }
+
+
+def _quantities(quantities: Quantities) -> Iterator[dict[str, object]]:
+    for quantity in quantities:
+        yield {
+            "name": quantity.name,
+            "word": quantity.word,
+            "reason": quantity.reason,
+            "ulps": _number(float(quantity.ulps)),
+            "left": _numbers(quantity.left),
+            "right": _numbers(quantity.right),
+        }
+
+
+def _numbers(array: np.ndarray | None) -> object:
+    if array is None:
+        return None
+    if array.dtype.kind == "c":
+        return np.vectorize(str, otypes=[object])(array).tolist()
+    if array.dtype.kind == "f":
+        return np.vectorize(_number, otypes=[object])(array).tolist()
+    return array.tolist()
+
+
+def _number(number: float) -> float | str:
+    return float(number) if np.isfinite(number) else str(float(number))

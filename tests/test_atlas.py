@@ -1,0 +1,140 @@
+"""The atlas: what is said of an entry is measured, and a translation is one only if it agrees."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from compare.atlas.describe import document, entry_of, table
+from compare.atlas.measure import Sides, compared, measured, worst
+from scenarios import atlas
+from scenarios.atlas import Entry
+
+ENTRIES = [entry for entries in atlas.ALL.values() for entry in entries]
+TRANSLATED = [entry for entry in ENTRIES if entry.translation]
+
+
+def read(entry):
+    return {reading.dtype: reading for reading in measured(entry, Sides())}
+
+
+def quantity(reading, name):
+    [found] = [quantity for quantity in reading.port if quantity.name == name]
+    return found
+
+
+def test_every_entry_has_a_name_of_its_own():
+    assert len({entry.name for entry in ENTRIES}) == len(ENTRIES)
+
+
+def test_there_are_as_many_kinks_as_anyone_could_meet():
+    assert len(atlas.ALL["kinks"]) > 130
+
+
+@pytest.mark.parametrize("entry", TRANSLATED, ids=lambda entry: entry.name)
+def test_a_translation_agrees_where_the_port_does_not(entry):
+    found = read(entry)
+    assert {reading.word for reading in found.values()} == {"different"}
+    assert {reading.translated for reading in found.values()} <= {"identical", "rounding"}
+
+
+def test_a_translation_that_is_wrong_is_found_out():
+    wrong = replace(entry_of("gelu"), translation="nn.gelu(x, approximate=True)")
+    assert {reading.translated for reading in read(wrong).values()} == {"different"}
+
+
+def test_values_and_derivatives_are_those_of_the_closed_form():
+    entry = Entry("cubes", "x ** 3", "x ** 3", {"x": (-1.0, 0.5, 2.0)})
+    x = np.array(entry.at["x"])
+    for reading in read(entry).values():
+        for name, truth in (("value", x**3), ("gradient.x", 3 * x**2), ("second.x", 6 * x)):
+            found = quantity(reading, name)
+            assert found.word == "identical"
+            np.testing.assert_array_equal(found.left, truth)
+        np.testing.assert_array_equal(quantity(reading, "tangent").left, 3 * x**2)
+
+
+def test_a_convention_at_a_kink_is_told_from_another_function():
+    clip = read(entry_of("clip at its bounds"))["float64"]
+    assert quantity(clip, "gradient.x").reason == "a convention at a kink"
+    gelu = read(entry_of("gelu"))["float64"]
+    assert (quantity(gelu, "value").word, quantity(gelu, "value").reason) == ("different", "")
+
+
+def test_where_one_side_alone_has_a_number_that_is_different():
+    norm = read(entry_of("norm at 0"))["float32"]
+    slope = quantity(norm, "gradient.x")
+    assert slope.word == "different"
+    np.testing.assert_array_equal(slope.left, [0, 0, 0])
+    assert np.isnan(slope.right).all()
+
+
+def test_what_is_infinite_on_both_sides_agrees():
+    log = read(entry_of("log at 0"))["float64"]
+    assert log.word == "identical"
+    assert np.isinf(quantity(log, "value").left).any()
+
+
+def test_what_a_side_does_not_offer_is_said_in_its_own_words():
+    step = read(entry_of("step function at 0"))["float64"]
+    refused = quantity(step, "gradient.x")
+    assert refused.word == "refused"
+    assert "heaviside" in refused.reason
+    assert step.word == "identical"  # the value can still be held side by side
+
+
+def test_the_modes_of_one_side_are_held_against_each_other():
+    entry = Entry("plain", "x ** 2", "x ** 2", {"x": (1.0, 2.0)})
+    smooth = read(entry)["float64"]
+    assert {worst(found, ("mode",)) for found in smooth.modes.values()} <= {"identical", "rounding"}
+    prelu = read(entry_of("prelu"))["float64"]
+    assert worst(prelu.modes["imperative"], ("mode",)) == "different"
+
+
+def test_a_derivative_that_only_one_precision_refuses_is_refused():
+    def half(arrays, dtype):
+        value = arrays["x"].astype(dtype)
+        return {"value": value, "gradient.x": value if dtype == "float64" else "not in float32"}
+
+    found = compared(half, half, {"x": np.array([1.0, 2.0])})
+    assert [(q.name, q.word) for q in found["float64"]] == [("value", "identical"), ("gradient.x", "refused")]
+    assert [q.reason for q in found["float32"]] == ["", "not in float32"]
+
+
+@pytest.fixture
+def two_entries(monkeypatch):
+    some = (entry_of("square"), entry_of("clip at its bounds"))
+    monkeypatch.setitem(atlas.ALL, "kinks", some)
+    return some
+
+
+def test_the_command_prints_a_row_an_entry(command, two_entries):
+    answer = command("atlas", "kinks")
+    assert answer.code == 0
+    assert [entry.name in answer.out for entry in two_entries] == [True, True]
+
+
+def test_the_command_prints_one_document_that_any_reader_of_json_takes(command, two_entries):
+    answer = command("atlas", "--json")
+    told = json.loads(answer.out, parse_constant=pytest.fail)
+    assert [(one["entry"], one["dtype"]) for one in told] == [
+        (entry.name, dtype) for entry in two_entries for dtype in ("float32", "float64")
+    ]
+    assert told[2]["port"][1]["left"] == [0.0, 1.0, 1.0, 1.0, 0.0]
+
+
+def test_an_unknown_family_is_named_with_the_nearest(command):
+    answer = command("atlas", "kink")
+    assert answer.code == 2
+    assert answer.err == "gradtwin: no family is called 'kink': did you mean 'kinks'?\n"
+
+
+def test_numbers_that_json_lacks_are_words():
+    told = document(measured(entry_of("log at 0"), Sides()))
+    assert told[0]["port"][0]["left"] == ["-inf", 0.0]
+
+
+def test_both_precisions_share_a_row_and_are_told_apart_where_they_differ():
+    rows = table(measured(entry_of("square"), Sides())).rows
+    assert [row[:3] for row in rows] == [("square", "identical", "identical")]
