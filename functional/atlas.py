@@ -1,7 +1,7 @@
 """Expressions of the atlas in JAX: what they are worth, and every kind of derivative of them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -43,6 +43,7 @@ def measured(
     dtype: Dtype,
     device: Device = "cpu",
     *,
+    fixed: Collection[str] = (),
     compiled: bool = True,
     deep: bool = True,
 ) -> dict[str, np.ndarray | str]:
@@ -53,6 +54,7 @@ def measured(
         arrays: its arguments by name; those of real or complex numbers are differentiated by.
         dtype: to compute in.
         device: to compute on.
+        fixed: the arguments that are not differentiated by.
         compiled: whether it is compiled as a whole (``jax.jit``), or carried out operation by operation.
         deep: whether second derivatives and forward mode are asked for.
 
@@ -65,7 +67,7 @@ def measured(
     """
     with running(dtype, device):
         given = {n: jnp.array(a, _TYPES.get((dtype, a.dtype.kind))) for n, a in arrays.items()}
-        moving = {n: a for n, a in given.items() if jnp.issubdtype(a.dtype, jnp.inexact)}
+        moving = {n: a for n, a in given.items() if jnp.issubdtype(a.dtype, jnp.inexact) and n not in fixed}
         rest = {n: a for n, a in given.items() if n not in moving}
         programs = _programs(text, tuple(arrays), compiled=compiled, deep=deep)
         try:

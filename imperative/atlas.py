@@ -1,7 +1,7 @@
 """Expressions of the atlas in PyTorch: what they are worth, and every kind of derivative of them."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,7 +25,9 @@ _TYPES = {
 }
 
 
-def measured(text: str, arrays: Arrays, dtype: Dtype, device: Device = "cpu") -> dict[str, np.ndarray | str]:
+def measured(
+    text: str, arrays: Arrays, dtype: Dtype, device: Device = "cpu", *, fixed: Collection[str] = ()
+) -> dict[str, np.ndarray | str]:
     """What an expression is worth, and its derivatives: arrays, or the sentence by which PyTorch refuses.
 
     Args:
@@ -33,6 +35,7 @@ def measured(text: str, arrays: Arrays, dtype: Dtype, device: Device = "cpu") ->
         arrays: its arguments by name; those of real or complex numbers are differentiated by.
         dtype: to compute in.
         device: to compute on.
+        fixed: the arguments that are not differentiated by.
 
     Returns:
         ``value``; of a floating one also ``gradient.<name>`` of the sum of its entries in reverse mode,
@@ -47,8 +50,12 @@ def measured(text: str, arrays: Arrays, dtype: Dtype, device: Device = "cpu") ->
         name: torch.tensor(array, dtype=_TYPES.get((dtype, array.dtype.kind)), device=place)
         for name, array in arrays.items()
     }
-    moving = [tensor for tensor in given.values() if tensor.is_floating_point() or tensor.is_complex()]
-    names = [name for name, tensor in given.items() if any(tensor is other for other in moving)]
+    names = [
+        name
+        for name, tensor in given.items()
+        if (tensor.is_floating_point() or tensor.is_complex()) and name not in fixed
+    ]
+    moving = [given[name] for name in names]
     for tensor in moving:
         tensor.requires_grad_()
     value = call(**given)

@@ -99,10 +99,10 @@ class Sides:
 
     device: Device = "cpu"
 
-    def reader(self, side: str, text: str, **options: bool) -> Reader:
+    def reader(self, side: str, text: str, fixed: Collection[str], **options: bool) -> Reader:
         """What a side makes of an expression; the options are those of its ``measured``."""
         read = twins.expressions(side)
-        return lambda arrays, dtype: read(text, arrays, dtype, self.device, **options)
+        return lambda arrays, dtype: read(text, arrays, dtype, self.device, fixed=fixed, **options)
 
 
 def measured(entry: Entry, sides: Sides) -> tuple[Reading, ...]:
@@ -119,9 +119,10 @@ def measured(entry: Entry, sides: Sides) -> tuple[Reading, ...]:
 
 def _measured(entry: Entry, sides: Sides) -> Iterator[Reading]:
     at = rounded(entry.arrays, "float32")
-    torch, jax = sides.reader("imperative", entry.torch), sides.reader("functional", entry.jax)
+    torch = sides.reader("imperative", entry.torch, entry.fixed)
+    jax = sides.reader("functional", entry.jax, entry.fixed)
     port = compared(torch, jax, at)
-    translation = sides.reader("functional", entry.translation)
+    translation = sides.reader("functional", entry.translation, entry.fixed)
     translated = compared(torch, translation, at) if entry.translation else {}
     modes = {
         side: compared(_reverse(read), _forward(read), at)
@@ -168,7 +169,8 @@ def _forward(read: Reader) -> Reader:
 def _compiled(entry: Entry, sides: Sides, at: Arrays) -> Quantities:
     """JAX step by step against JAX compiled: the value and the gradients, in float32."""
     steps, whole = (
-        sides.reader("functional", entry.jax, compiled=compiled, deep=False) for compiled in (False, True)
+        sides.reader("functional", entry.jax, entry.fixed, compiled=compiled, deep=False)
+        for compiled in (False, True)
     )
     one, other = (
         {name: array for name, array in read(at, "float32").items() if isinstance(array, np.ndarray)}

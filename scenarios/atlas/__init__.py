@@ -3,9 +3,13 @@
 Nothing here says what either framework does: that is measured (``compare.atlas``).
 """
 
-from scenarios.atlas import kinks
+from scenarios.atlas import kinks, layers, losses
 from scenarios.atlas.entry import Entry, Family
 
 __all__ = ["ALL", "Entry", "Family"]
 
-ALL: dict[Family, tuple[Entry, ...]] = {"kinks": kinks.ENTRIES}
+ALL: dict[Family, tuple[Entry, ...]] = {
+    "kinks": kinks.ENTRIES,
+    "losses": losses.ENTRIES,
+    "layers": layers.ENTRIES,
+}

@@ -23,6 +23,7 @@ class Entry:
         torch: what is computed in PyTorch.
         jax: what whoever ports it writes first.
         at: the arguments by name; numbers with a point, or complex ones, are differentiated by.
+        fixed: the arguments that are not differentiated by, such as weights that PyTorch takes for constants.
         translation: in JAX, what means the same as the PyTorch expression; empty where the port does.
         source: threads (``jax#37821``) and documented names (``torch.clamp``) that it is discussed under.
         note: what to know, in one sentence.
@@ -32,6 +33,7 @@ class Entry:
     torch: str
     jax: str
     at: Mapping[str, Points]
+    fixed: tuple[str, ...] = ()
     translation: str = ""
     source: tuple[str, ...] = ()
     note: str = ""
