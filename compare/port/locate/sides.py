@@ -11,7 +11,7 @@ from compare.port.mapping import SIDES, Side
 from scenarios.trace import Source, Trace, Value, fingerprint
 
 #: Bytes of values that are kept at hand; what else is needed is computed anew.
-AT_HAND = 2**30
+AT_HAND = 2**29
 
 Puts = dict[int, np.ndarray]
 
