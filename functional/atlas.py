@@ -59,11 +59,9 @@ def measured(
         deep: whether second derivatives and forward mode are asked for.
 
     Returns:
-        ``value``; of a floating one also ``gradient.<name>`` of the sum of its entries in reverse mode,
-        ``second.<name>`` of the sum of those gradients, and ``tangent`` in forward mode, along ones.
-
-    Raises:
-        Exception: whatever the expression itself raises.
+        ``value``, and its ``type``; of a floating one also ``gradient.<name>`` of the sum of its entries in
+        reverse mode, ``second.<name>`` of the sum of those gradients, and ``tangent`` in forward mode, along
+        ones.
     """
     with running(dtype, device):
         given = {n: jnp.array(a, _TYPES.get((dtype, a.dtype.kind))) for n, a in arrays.items()}
@@ -73,12 +71,17 @@ def measured(
         try:
             return _left(programs["all"](moving, rest))
         except Exception:  # noqa: BLE001  # one of them may be refused, and is asked for alone
-            found: dict[str, np.ndarray | str] = _left(programs["value"](moving, rest))
+            found: dict[str, np.ndarray | str] = {}
+        try:
+            found |= _left(programs["value"](moving, rest))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is what JAX says
+            return {"value": str(error).split("\n", 1)[0]}
         for kind in ("gradient", "second", "tangent") if deep else ("gradient",):
             try:
                 found |= _left(programs[kind](moving, rest))
-            except (TypeError, ValueError, NotImplementedError) as error:
-                found[kind] = str(error).split("\n", 1)[0]
+            except Exception as error:  # noqa: BLE001
+                refused = ["tangent"] if kind == "tangent" else [f"{kind}.{name}" for name in moving]
+                found |= dict.fromkeys(refused, str(error).split("\n", 1)[0])
         return found
 
 
@@ -122,4 +125,11 @@ def _programs(
 
 
 def _left(tree: Tree) -> dict[str, np.ndarray | str]:
-    return {name: np.array(array) for name, array in tree.items()}
+    found: dict[str, np.ndarray | str] = {
+        # NumPy knows a bfloat16 by another package alone.
+        name: np.array(array.astype(jnp.float32) if array.dtype == jnp.bfloat16 else array)
+        for name, array in tree.items()
+    }
+    if "value" in tree:
+        found["type"] = np.array(str(tree["value"].dtype))
+    return found

@@ -38,11 +38,9 @@ def measured(
         fixed: the arguments that are not differentiated by.
 
     Returns:
-        ``value``; of a floating one also ``gradient.<name>`` of the sum of its entries in reverse mode,
-        ``second.<name>`` of the sum of those gradients, and ``tangent`` in forward mode, along ones.
-
-    Raises:
-        Exception: whatever the expression itself raises.
+        ``value``, and its ``type``; of a floating one also ``gradient.<name>`` of the sum of its entries in
+        reverse mode, ``second.<name>`` of the sum of those gradients, and ``tangent`` in forward mode, along
+        ones.
     """
     call = _function(text, tuple(arrays))
     place = select(device)
@@ -58,8 +56,13 @@ def measured(
     moving = [given[name] for name in names]
     for tensor in moving:
         tensor.requires_grad_()
-    value = call(**given)
-    found: dict[str, np.ndarray | str] = {"value": _left(value)}
+    value = _attempted(lambda: call(**given))
+    if isinstance(value, str):
+        return {"value": value}
+    found: dict[str, np.ndarray | str] = {
+        "value": _left(value),
+        "type": np.array(str(value.dtype).removeprefix("torch.")),
+    }
     if not value.is_floating_point() or not moving:
         return found
     slopes = _attempted(lambda: _slopes([value], moving, again=True))
@@ -102,7 +105,7 @@ def _along(call: Callable[..., Any], given: dict[str, Tensor], names: Sequence[s
 def _attempted(call: Callable[[], Any]) -> Any:  # noqa: ANN401  # whatever is called for, or a sentence
     try:
         return call()
-    except (RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is what PyTorch says
         return str(error).split("\n", 1)[0]
 
 
@@ -114,4 +117,5 @@ def _named(
 
 
 def _left(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().numpy(force=True).copy()
+    wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # which NumPy has not
+    return wide.detach().numpy(force=True).copy()

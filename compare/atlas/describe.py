@@ -13,7 +13,8 @@ LEGEND = (
     "has them in either precision; second derivatives are those of the sum of all gradients. forward: both "
     "in forward mode. own modes: by side, reverse mode against forward mode. compiled: JAX step by step "
     "against JAX compiled, in float32. translation: value and gradients of PyTorch's against what the atlas "
-    "says for it in JAX. refused: a side does not offer it.\n"
+    "says for it in JAX. type: of the value on either side, where that differs. refused: a side does not "
+    "offer it.\n"
 )
 
 
@@ -22,7 +23,17 @@ def table(readings: Iterable[Reading]) -> Table:
     found: dict[str, list[Reading]] = {}
     for reading in readings:
         found.setdefault(reading.entry, []).append(reading)
-    header = ("entry", "value", "gradient", "translation", "second", "forward", "own modes", "compiled")
+    header = (
+        "entry",
+        "value",
+        "gradient",
+        "translation",
+        "type",
+        "second",
+        "forward",
+        "own modes",
+        "compiled",
+    )
     return Table("Atlas", header, tuple(_row(entry, both) for entry, both in found.items()))
 
 
@@ -43,6 +54,7 @@ def _row(entry: str, both: Sequence[Reading]) -> tuple[str, ...]:
         _words(ports, "value"),
         _words(ports, "gradient"),
         _either(reading.translated for reading in both),
+        _types(ports),
         _words(ports, "second"),
         _words(ports, "tangent"),
         " / ".join(
@@ -55,6 +67,12 @@ def _row(entry: str, both: Sequence[Reading]) -> tuple[str, ...]:
 
 def _words(ports: Iterable[Quantities], kind: str) -> str:
     return _either(worst(port, (kind,)) if _any(port, kind) else "" for port in ports)
+
+
+def _types(ports: Iterable[Quantities]) -> str:
+    """The types of the value on both sides, where they are not the same."""
+    found = (quantity for port in ports for quantity in port if quantity.name == "type")
+    return _either(quantity.reason for quantity in found if quantity.word == "different")
 
 
 def _any(port: Quantities, kind: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from compare import twins
-from compare.judge import examine
+from compare.judge import SIDES, examine
 from compare.judge.precision import rounded
 from compare.judge.verdict import Finding, Word
 from scenarios.atlas import Entry
@@ -173,7 +173,11 @@ def _compiled(entry: Entry, sides: Sides, at: Arrays) -> Quantities:
         for compiled in (False, True)
     )
     one, other = (
-        {name: array for name, array in read(at, "float32").items() if isinstance(array, np.ndarray)}
+        {
+            name: array
+            for name, array in read(at, "float32").items()
+            if name != "type" and isinstance(array, np.ndarray)
+        }
         for read in (steps, whole)
     )
     # That no bit differs needs no judge, who would have every step compiled in float64 too.
@@ -193,7 +197,8 @@ def compared(left: Reader, right: Reader, at: Arrays) -> dict[Dtype, Quantities]
     offered = [
         name
         for name in names
-        if all(isinstance(one.get(name), np.ndarray) for both in found.values() for one in both)
+        if name != "type"
+        and all(isinstance(one.get(name), np.ndarray) for both in found.values() for one in both)
     ]
     examination = examine(partial(_judged, left, offered), partial(_judged, right, offered), at)
     said = {"float64": examination.higher, "float32": examination.lower}
@@ -211,7 +216,10 @@ def _judged(read: Reader, offered: Sequence[str], inputs: Arrays, dtype: Dtype) 
         array = found[name]
         if isinstance(array, str):  # it is refused here, and was not at the point itself
             raise ValueError(array)  # noqa: TRY004
-        judged[name] = array if array.dtype.kind in "fc" else array.astype(np.int64)
+        floating = array.dtype.kind == "f"  # of whatever precision it is: that is said of its type
+        judged[name] = (
+            array.astype(dtype) if floating else array if array.dtype.kind == "c" else array.astype(np.int64)
+        )
         if array.dtype.kind in "fc":
             judged[f"{name}.kind"] = _kinds(array)
     value = judged.get("value")
@@ -231,6 +239,8 @@ def _quantities(
     names: Iterable[str], found: Iterable[Mapping[str, np.ndarray | str]], said: Mapping[str, Finding]
 ) -> Iterator[Quantity]:
     for name in names:
+        if name == "type":
+            continue
         told = [one.get(name, "there is none") for one in found]
         left, right = (one if isinstance(one, np.ndarray) else None for one in told)
         finding = said.get(name)
@@ -242,6 +252,12 @@ def _quantities(
             continue
         word, reason = _word(finding, said.get(f"{name}.kind"))
         yield Quantity(name, word, reason, left, right, finding.ulps)
+    types = [str(one["type"]) for one in found if "type" in one]
+    if len(types) == len(SIDES):
+        same = types[0] == types[1]
+        yield Quantity(
+            "type", "identical" if same else "different", " and ".join(dict.fromkeys(types)), None, None
+        )
     if (zero := said.get("zero")) is not None and zero.word != "identical":
         yield Quantity("zero", zero.word, "the sign of zero", None, None)
 

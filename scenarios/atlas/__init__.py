@@ -3,7 +3,7 @@
 Nothing here says what either framework does: that is measured (``compare.atlas``).
 """
 
-from scenarios.atlas import kinks, layers, losses
+from scenarios.atlas import kinks, layers, losses, precision
 from scenarios.atlas.entry import Entry, Family
 
 __all__ = ["ALL", "Entry", "Family"]
@@ -12,4 +12,5 @@ ALL: dict[Family, tuple[Entry, ...]] = {
     "kinks": kinks.ENTRIES,
     "losses": losses.ENTRIES,
     "layers": layers.ENTRIES,
+    "precision": precision.ENTRIES,
 }

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 Family = Literal["kinks", "layers", "losses", "optimizers", "precision", "schedules"]
-Points = tuple[object, ...] | float | complex
+Points = tuple[object, ...] | np.ndarray | float | complex
 
 
 @dataclass(frozen=True)
