@@ -1,6 +1,7 @@
 """The atlas: what is said of an entry is measured, and a translation is one only if it agrees."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import functional.atlas
 import imperative.atlas
+from compare.atlas import readings as atlas_readings
 from compare.atlas.describe import document, entry_of, table
 from compare.atlas.measure import Sides, compared, measured, worst
 from scenarios import atlas
@@ -165,3 +167,23 @@ def test_numbers_that_json_lacks_are_words():
 def test_both_precisions_share_a_row_and_are_told_apart_where_they_differ():
     rows = table(measured(entry_of("square"), Sides())).rows
     assert [row[:3] for row in rows] == [("square", "identical", "identical")]
+
+
+def test_two_processes_measure_what_one_does_and_in_the_same_order(two_entries):
+    alone, together = (document(atlas_readings(["kinks"], jobs=jobs)) for jobs in (1, 2))
+    assert together == alone
+    assert [one["entry"] for one in alone[::2]] == [entry.name for entry in two_entries]
+
+
+def test_whoever_stops_early_waits_for_no_entry_that_was_not_begun(monkeypatch):
+    asked, shutdown = [], ProcessPoolExecutor.shutdown
+
+    def noted(pool, **options):
+        asked.append(options)
+        return shutdown(pool, **options)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", noted)
+    some = atlas_readings(["kinks"], jobs=2)
+    assert next(some).entry == atlas.ALL["kinks"][0].name
+    some.close()
+    assert asked == [{"cancel_futures": True}]
