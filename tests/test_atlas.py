@@ -10,7 +10,7 @@ import pytest
 import functional.atlas
 import imperative.atlas
 from compare.atlas import readings as atlas_readings
-from compare.atlas.describe import document, entry_of, table
+from compare.atlas.describe import document, table
 from compare.atlas.measure import Sides, compared, measured, worst
 from scenarios import atlas
 from scenarios.atlas import Entry
@@ -45,7 +45,7 @@ def test_a_translation_agrees_where_the_port_does_not(entry):
 
 
 def test_a_translation_that_is_wrong_is_found_out():
-    wrong = replace(entry_of("gelu"), translation="nn.gelu(x, approximate=True)")
+    wrong = replace(atlas.get("gelu"), translation="nn.gelu(x, approximate=True)")
     assert {reading.translated for reading in read(wrong).values()} == {"different"}
 
 
@@ -61,14 +61,14 @@ def test_values_and_derivatives_are_those_of_the_closed_form():
 
 
 def test_a_convention_at_a_kink_is_told_from_another_function():
-    clip = read(entry_of("clip at its bounds"))["float64"]
+    clip = read(atlas.get("clip at its bounds"))["float64"]
     assert quantity(clip, "gradient.x").reason == "a convention at a kink"
-    gelu = read(entry_of("gelu"))["float64"]
+    gelu = read(atlas.get("gelu"))["float64"]
     assert (quantity(gelu, "value").word, quantity(gelu, "value").reason) == ("different", "")
 
 
 def test_where_one_side_alone_has_a_number_that_is_different():
-    norm = read(entry_of("norm at 0"))["float32"]
+    norm = read(atlas.get("norm at 0"))["float32"]
     slope = quantity(norm, "gradient.x")
     assert slope.word == "different"
     np.testing.assert_array_equal(slope.left, [0, 0, 0])
@@ -76,13 +76,13 @@ def test_where_one_side_alone_has_a_number_that_is_different():
 
 
 def test_what_is_infinite_on_both_sides_agrees():
-    log = read(entry_of("log at 0"))["float64"]
+    log = read(atlas.get("log at 0"))["float64"]
     assert log.word == "identical"
     assert np.isinf(quantity(log, "value").left).any()
 
 
 def test_what_a_side_does_not_offer_is_said_in_its_own_words():
-    step = read(entry_of("step function at 0"))["float64"]
+    step = read(atlas.get("step function at 0"))["float64"]
     refused = quantity(step, "gradient.x")
     assert refused.word == "refused"
     assert "heaviside" in refused.reason
@@ -93,7 +93,7 @@ def test_the_modes_of_one_side_are_held_against_each_other():
     entry = Entry("plain", "x ** 2", "x ** 2", {"x": (1.0, 2.0)})
     smooth = read(entry)["float64"]
     assert {worst(found, ("mode",)) for found in smooth.modes.values()} <= {"identical", "rounding"}
-    prelu = read(entry_of("prelu"))["float64"]
+    prelu = read(atlas.get("prelu"))["float64"]
     assert worst(prelu.modes["imperative"], ("mode",)) == "different"
 
 
@@ -108,13 +108,13 @@ def test_a_derivative_that_only_one_precision_refuses_is_refused():
 
 
 def test_an_entry_of_which_a_side_has_no_value_is_refused_in_the_words_of_that_side():
-    found = read(entry_of("an index out of range"))["float32"]
+    found = read(atlas.get("an index out of range"))["float32"]
     assert found.word == "refused"
     assert "out of bounds" in quantity(found, "value").reason
 
 
 def test_the_type_of_a_value_is_told_where_it_differs_and_the_value_does_not():
-    half = read(entry_of("half precision and one number in another tensor"))["float32"]
+    half = read(atlas.get("half precision and one number in another tensor"))["float32"]
     assert half.word == "identical"
     assert quantity(half, "type").reason == "float16 and float32"
     [row] = table([half]).rows
@@ -132,7 +132,7 @@ def test_no_expression_is_refused_on_both_sides_by_mistake():
 
 @pytest.fixture
 def two_entries(monkeypatch):
-    some = (entry_of("square"), entry_of("clip at its bounds"))
+    some = (atlas.get("square"), atlas.get("clip at its bounds"))
     for family in atlas.ALL:
         monkeypatch.setitem(atlas.ALL, family, some if family == "kinks" else ())
     return some
@@ -160,12 +160,12 @@ def test_an_unknown_family_is_named_with_the_nearest(command):
 
 
 def test_numbers_that_json_lacks_are_words():
-    told = document(measured(entry_of("log at 0"), Sides()))
+    told = document(measured(atlas.get("log at 0"), Sides()))
     assert told[0]["port"][0]["left"] == ["-inf", 0.0]
 
 
 def test_both_precisions_share_a_row_and_are_told_apart_where_they_differ():
-    rows = table(measured(entry_of("square"), Sides())).rows
+    rows = table(measured(atlas.get("square"), Sides())).rows
     assert [row[:3] for row in rows] == [("square", "identical", "identical")]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from compare.atlas.measure import Quantities, Reading, worst
 from compare.describe import Table
-from scenarios.atlas import ALL, Entry
+from scenarios import atlas
 
 LEGEND = (
     "value, gradient, second: PyTorch's expression and what is written for it in JAX at first, as the judge "
@@ -40,11 +40,6 @@ def table(readings: Iterable[Reading]) -> Table:
 def document(readings: Iterable[Reading]) -> list[dict[str, object]]:
     """All of it, plain: arrays as lists, numbers that JSON lacks as words."""
     return [_plain(reading) for reading in readings]
-
-
-def entry_of(name: str) -> Entry:
-    """The entry of this name."""
-    return next(entry for entries in ALL.values() for entry in entries if entry.name == name)
 
 
 def _row(entry: str, both: Sequence[Reading]) -> tuple[str, ...]:
@@ -84,7 +79,7 @@ def _either(words: Iterable[str]) -> str:
 
 
 def _plain(reading: Reading) -> dict[str, object]:
-    entry = entry_of(reading.entry)
+    entry = atlas.get(reading.entry)
     return {
         "entry": entry.name,
         "dtype": reading.dtype,

@@ -20,9 +20,6 @@ DTYPES: tuple[Dtype, ...] = ("float32", "float64")
 #: What a side makes of points in a dtype: arrays by quantity, or the sentence by which it refuses one.
 Reader = Callable[[Arrays, Dtype], Mapping[str, "np.ndarray | str"]]
 
-#: How it is computed: as each side does by itself, or compiled as a whole.
-Way = Literal["as it is", "compiled"]
-
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
@@ -72,11 +69,6 @@ class Reading:
     def word(self) -> str:
         """Of the port: the worst of the value and the gradients."""
         return worst(self.port)
-
-    @property
-    def beyond(self) -> str:
-        """Of the port: the worst of the second derivatives, and of forward mode."""
-        return worst(self.port, ("second", "tangent"))
 
     @property
     def translated(self) -> str:

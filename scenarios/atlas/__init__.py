@@ -5,8 +5,9 @@ Nothing here says what either framework does: that is measured (``compare.atlas`
 
 from scenarios.atlas import kinks, layers, losses, precision
 from scenarios.atlas.entry import Entry, Family
+from scenarios.types import unavailable
 
-__all__ = ["ALL", "Entry", "Family"]
+__all__ = ["ALL", "Entry", "Family", "get"]
 
 ALL: dict[Family, tuple[Entry, ...]] = {
     "kinks": kinks.ENTRIES,
@@ -14,3 +15,15 @@ ALL: dict[Family, tuple[Entry, ...]] = {
     "layers": layers.ENTRIES,
     "precision": precision.ENTRIES,
 }
+
+
+def get(name: str) -> Entry:
+    """The entry called ``name``.
+
+    Raises:
+        UnavailableError: there is none; the message suggests the nearest.
+    """
+    entries = {entry.name: entry for family in ALL.values() for entry in family}
+    if name not in entries:
+        raise unavailable("entry", name, list(entries))
+    return entries[name]
