@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from compare.atlas import Reading
     from compare.describe import Table as Grid
     from compare.port.check import PairVerdict
     from compare.record import Record, Run
@@ -161,11 +162,22 @@ def atlas(
     chosen = [_choose("family", name, tuple(ALL)) for name in dict.fromkeys(families or ALL)]
     place = twins.resolve(_choose("device", device, DEVICES))
     total = 2 * sum(len(ALL[family]) for family in chosen)
-    found = list(_progress(readings(chosen, place), total, "Measuring"))
+    found: list[Reading] = []
+    with (
+        _Interruptible() as interrupt,
+        closing(readings(chosen, place)) as source,
+        suppress(KeyboardInterrupt),
+    ):
+        for reading in _progress(source, total, "Measuring"):
+            found.append(reading)
+            if interrupt.came:
+                break
     if as_json:
         _write(json.dumps(describe.document(found), indent=1))
-    else:
+    elif found:
         _write(_grid(describe.table(found)) + describe.LEGEND)
+    if interrupt.came:
+        _fail(f"interrupted: {len(found)} of {total} readings were made.", INTERRUPTED)
 
 
 @app.command()

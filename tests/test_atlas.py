@@ -1,8 +1,15 @@
 """The atlas: what is said of an entry is measured, and a translation is one only if it agrees."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,3 +194,35 @@ def test_whoever_stops_early_waits_for_no_entry_that_was_not_begun(monkeypatch):
     assert next(some).entry == atlas.ALL["kinks"][0].name
     some.close()
     assert asked == [{"cancel_futures": True}]
+
+
+def _children(pid):
+    found = Path(f"/proc/{pid}/task/{pid}/children")
+    return found.read_text().split() if found.exists() else []
+
+
+@pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_outlives_the_command(ended):
+    command = subprocess.Popen(
+        [sys.executable, "-m", "compare", "atlas", "losses"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 120
+    while len(workers := _children(command.pid)) < min(3, 1 + (os.cpu_count() or 1)):  # one tracks resources
+        assert command.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    time.sleep(5)  # some have begun
+    command.send_signal(ended)
+    out, err = command.communicate(timeout=100)
+    if ended == signal.SIGINT:
+        assert command.returncode == 130
+        assert "Finishing the record at hand" in err
+        assert re.search(r"^gradtwin: interrupted: \d+ of 60 readings were made\.$", err, re.MULTILINE)
+        assert "mean squared error" in out
+        assert "Traceback" not in err
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.1)

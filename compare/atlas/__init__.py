@@ -4,11 +4,13 @@ What an entry states is in :mod:`scenarios.atlas`; nothing of what is said of it
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 from compare.atlas.measure import Quantity, Reading, Sides, measured
 from scenarios.atlas import ALL, Family
@@ -22,7 +24,7 @@ _FEW = 8
 
 def readings(
     families: Sequence[Family] = tuple(ALL), device: Device = "cpu", jobs: int | None = None
-) -> Iterator[Reading]:
+) -> Generator[Reading]:
     """What is measured of every entry, one after the other, in float32 and in float64.
 
     Args:
@@ -37,8 +39,21 @@ def readings(
         yield from chain.from_iterable(map(measure, entries))
         return
     # A fork of a process in which JAX is running may hang.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _end_with_parent)
     try:
         yield from chain.from_iterable(pool.map(measure, entries))
     finally:  # whoever stops here waits for no more than what is being measured
         pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Have a worker end when its parent does, however that ends: it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which says what it means
+    Thread(target=wait, daemon=True).start()
