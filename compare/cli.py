@@ -173,7 +173,7 @@ def atlas(
             if interrupt.came:
                 break
     if as_json:
-        _write(json.dumps(describe.document(found), indent=1))
+        _write(describe.document(found).decode())
     elif found:
         _write(_grid(describe.table(found)) + describe.LEGEND)
     if interrupt.came:

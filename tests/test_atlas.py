@@ -104,6 +104,16 @@ def test_the_modes_of_one_side_are_held_against_each_other():
     assert worst(prelu.modes["imperative"], ("mode",)) == "different"
 
 
+def test_what_compiling_changes_is_told():
+    traced = "x * (3 if isinstance(x, jax.core.Tracer) else 2)"
+    [found] = [
+        one for one in measured(Entry("traced", "x * 3", traced, {"x": (1.0, 2.0)}), Sides()) if one.compiled
+    ]
+    assert found.dtype == "float32"
+    assert {q.name: q.word for q in found.compiled}["value"] == "different"
+    assert worst(read(atlas.get("square"))["float32"].compiled) == "identical"
+
+
 def test_a_derivative_that_only_one_precision_refuses_is_refused():
     def half(arrays, dtype):
         value = arrays["x"].astype(dtype)
@@ -167,7 +177,7 @@ def test_an_unknown_family_is_named_with_the_nearest(command):
 
 
 def test_numbers_that_json_lacks_are_words():
-    told = document(measured(atlas.get("log at 0"), Sides()))
+    told = json.loads(document(measured(atlas.get("log at 0"), Sides())))
     assert told[0]["port"][0]["left"] == ["-inf", 0.0]
 
 
@@ -177,7 +187,7 @@ def test_both_precisions_share_a_row_and_are_told_apart_where_they_differ():
 
 
 def test_two_processes_measure_what_one_does_and_in_the_same_order(two_entries):
-    alone, together = (document(atlas_readings(["kinks"], jobs=jobs)) for jobs in (1, 2))
+    alone, together = (json.loads(document(atlas_readings(["kinks"], jobs=jobs))) for jobs in (1, 2))
     assert together == alone
     assert [one["entry"] for one in alone[::2]] == [entry.name for entry in two_entries]
 
@@ -204,7 +214,7 @@ def _children(pid):
 @pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_command(ended):
     command = subprocess.Popen(
-        [sys.executable, "-m", "compare", "atlas", "losses"],
+        [sys.executable, "-m", "compare", "atlas", "kinks"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -220,9 +230,10 @@ def test_no_worker_outlives_the_command(ended):
     if ended == signal.SIGINT:
         assert command.returncode == 130
         assert "Finishing the record at hand" in err
-        assert re.search(r"^gradtwin: interrupted: \d+ of 60 readings were made\.$", err, re.MULTILINE)
-        assert "mean squared error" in out
+        assert re.search(r"^gradtwin: interrupted: \d+ of 336 readings were made\.$", err, re.MULTILINE)
+        assert "relu" in out
         assert "Traceback" not in err
+    until = time.monotonic() + 10
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
-        assert time.monotonic() < until
+        assert time.monotonic() < until, "else they wait for work for ever"
         time.sleep(0.1)

@@ -6,6 +6,7 @@ import numpy as np
 
 from compare.atlas.measure import Quantities, Reading, worst
 from compare.describe import Table
+from compare.record import encode
 from scenarios import atlas
 
 LEGEND = (
@@ -37,9 +38,9 @@ def table(readings: Iterable[Reading]) -> Table:
     return Table("Atlas", header, tuple(_row(entry, both) for entry, both in found.items()))
 
 
-def document(readings: Iterable[Reading]) -> list[dict[str, object]]:
-    """All of it, plain: arrays as lists, numbers that JSON lacks as words."""
-    return [_plain(reading) for reading in readings]
+def document(readings: Iterable[Reading]) -> bytes:
+    """All of it as one JSON document: arrays as lists, numbers that JSON lacks as words."""
+    return encode([_plain(reading) for reading in readings])
 
 
 def _row(entry: str, both: Sequence[Reading]) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ def _quantities(quantities: Quantities) -> Iterator[dict[str, object]]:
             "name": quantity.name,
             "word": quantity.word,
             "reason": quantity.reason,
-            "ulps": _number(float(quantity.ulps)),
+            "ulps": quantity.ulps,
             "left": _numbers(quantity.left),
             "right": _numbers(quantity.right),
         }
@@ -113,12 +114,4 @@ def _quantities(quantities: Quantities) -> Iterator[dict[str, object]]:
 def _numbers(array: np.ndarray | None) -> object:
     if array is None:
         return None
-    if array.dtype.kind == "c":
-        return np.vectorize(str, otypes=[object])(array).tolist()
-    if array.dtype.kind == "f":
-        return np.vectorize(_number, otypes=[object])(array).tolist()
-    return array.tolist()
-
-
-def _number(number: float) -> float | str:
-    return float(number) if np.isfinite(number) else str(float(number))
+    return (array.astype(str) if array.dtype.kind == "c" else array).tolist()
